@@ -1,0 +1,280 @@
+"""What an API module is made of: one `Api` value, one function per operationId, one error envelope.
+
+The engine decides, an API module translates: wire words → command → job → wire words. Nothing outside this package names
+one of the APIs, so another can be added by writing its document and its module. HTTP itself (sockets, routing, checks) is
+`simulator.web`; this module knows neither Connexion nor ASGI.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import lru_cache
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+__all__ = [
+    "CHANGING",
+    "Api",
+    "Call",
+    "Codec",
+    "Kind",
+    "Operation",
+    "Problem",
+    "Refusal",
+    "Reply",
+    "Role",
+    "Sampler",
+    "Setting",
+    "Upload",
+    "iso",
+    "status_of",
+]
+
+from simulator.engine.errors import EngineError, LimitReached, NotAllowed, UnknownJob
+from simulator.engine.job import State
+from simulator.engine.rules import Rules
+from simulator.engine.world import World
+from simulator.scenario.setting import Setting
+
+
+class Role(Enum):
+    """What an operation does to jobs; the same word for all APIs."""
+
+    SUBMIT = "submit"
+    STATUS = "status"
+    LIST = "list"
+    RESULT = "result"
+    LOG = "log"
+    CANCEL = "cancel"
+    RETRY = "retry"
+    AMEND = "amend"
+    REMOVE = "remove"
+    CLAIM = "claim"
+    TOUCH = "touch"
+    FINISH = "finish"
+    INFO = "info"
+
+
+CHANGING = frozenset(Role) - {Role.STATUS, Role.LIST, Role.RESULT, Role.LOG, Role.INFO}
+"""Roles that change a world, whatever the HTTP verb: two of our GETs cancel or claim jobs."""
+
+
+class Kind(Enum):
+    """Why a call was refused before or beside the engine, with the status most services answer."""
+
+    BAD_PARAMETER = ("bad_parameter", 400)
+    """A path, query or header parameter breaks its schema."""
+    MALFORMED_BODY = ("malformed_body", 400)
+    """The body cannot be read at all: broken JSON or XML, not UTF-8, no multipart boundary."""
+    BAD_BODY = ("bad_body", 400)
+    """The body can be read and breaks its schema."""
+    MISSING_BODY = ("missing_body", 400)
+    UNAUTHORIZED = ("unauthorized", 401)
+    FORBIDDEN = ("forbidden", 403)
+    NO_SUCH_PATH = ("no_such_path", 404)
+    METHOD_NOT_ALLOWED = ("method_not_allowed", 405)
+    NOT_ACCEPTABLE = ("not_acceptable", 406)
+    TOO_LARGE = ("too_large", 413)
+    URI_TOO_LONG = ("uri_too_long", 414)
+    UNSUPPORTED_MEDIA_TYPE = ("unsupported_media_type", 415)
+    INTERNAL = ("internal", 500)
+    """Our own mistake: a crash, or a reply that breaks the document under --strict."""
+
+    def __init__(self, word: str, status: int) -> None:
+        self.word = word
+        self.status = status
+
+
+class Problem(Exception):
+    """A refusal with everything an envelope may want to say.
+
+    Args:
+        kind: why.
+        detail: one sentence for the one who caused it: what, where, what instead.
+        where: `path`, `query`, `header` or `body`, when one of them is to blame.
+        pointer: the parameter's name, or a JSON pointer into the body.
+        headers: to be sent along, such as `Allow` or `WWW-Authenticate`.
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        detail: str,
+        *,
+        where: str = "",
+        pointer: str = "",
+        value: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.kind = kind
+        self.detail = detail
+        self.where = where
+        self.pointer = pointer
+        self.value = value
+        self.headers = dict(headers or {})
+        super().__init__(kind, detail)
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+Refusal = Problem | EngineError
+"""What an API's error envelope is asked to word."""
+
+
+def status_of(refusal: Refusal) -> int:
+    """The status most services answer; an API's envelope may know better."""
+    if isinstance(refusal, Problem):
+        return refusal.kind.status
+    if isinstance(refusal, UnknownJob):
+        return 404
+    if isinstance(refusal, NotAllowed):
+        return 409
+    if isinstance(refusal, LimitReached):
+        return 503
+    return 400
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file part of a multipart body. A part without a file name arrives as one too when its bytes are not UTF-8."""
+
+    data: bytes
+    filename: str | None = None
+    media_type: str | None = None
+
+
+@dataclass(slots=True)
+class Reply:
+    """What an operation answers.
+
+    `body` is a JSON value, sent in the negotiated format; `bytes` are sent as they are under `media_type`. None is an empty
+    body without a Content-Type.
+    """
+
+    status: int
+    body: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    media_type: str | None = None
+
+
+class Sampler(Protocol):
+    """Makes values that fit a schema of the API's document, always the same ones for the same seed and purpose."""
+
+    def make(self, schema_name: str, seed: int, *purpose: str | int) -> Any:
+        """A value valid for `#/components/schemas/<schema_name>`; texts from Faker, times never."""
+        ...
+
+    def text(self, seed: int, *purpose: str | int, lines: int = 1) -> str:
+        """Some lines of plausible prose, for logs and messages."""
+        ...
+
+
+@dataclass(slots=True)
+class Call:
+    """One HTTP request as an API module sees it: checked against the document, decoded, in its world and time."""
+
+    world: World
+    """Already advanced to the time of this call."""
+    operation: str
+    params: Mapping[str, Any]
+    """Path, query and header parameters by their documented names, typed, with defaults; absent ones are missing."""
+    body: Any
+    """JSON value (also of XML bodies), dict of str and `Upload` for multipart, str for text, bytes for raw operations."""
+    headers: Mapping[str, str]
+    """Request headers, names in lower case."""
+    base_url: str
+    """Where this API's document begins for this client, without a trailing slash: `http://host:4010/ogc`."""
+    settings: Mapping[str, Any]
+    """This API's settings under the world's scenario, complete with defaults."""
+    sampler: Sampler
+    body_format: str = ""
+    """The media type the body came in, lower case, no parameters; empty without a body."""
+
+    @property
+    def now_ms(self) -> int:
+        """Virtual time of this call."""
+        return self.world.now_ms
+
+
+Handler = Callable[[Call], Reply]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operationId: its function and what the web layer must know beyond the document."""
+
+    id: str
+    role: Role
+    handler: Handler
+    raw_body: bool = False
+    """The body is handed on as bytes, undecoded and unchecked, whatever its Content-Type says."""
+
+
+@dataclass(frozen=True)
+class Codec:
+    """How a media type other than JSON carries the same JSON values."""
+
+    decode: Callable[[bytes, str], Any]
+    """(body, operationId) → JSON value. Raises `Problem(Kind.MALFORMED_BODY, …)`."""
+    encode: Callable[[Any, str], bytes]
+    """(JSON value, operationId) → body."""
+
+
+def nobody_checks(credentials: str | None, settings: Mapping[str, Any]) -> Problem | None:
+    """Anyone may call."""
+    return None
+
+
+@dataclass
+class Api:
+    """One simulated service.
+
+    Args:
+        name: its word in paths, scenarios and commands.
+        title: what people call it.
+        document: file name in `openapi/`.
+        rules: what its service allows, for the engine.
+        words: our state → its word, total.
+        error: words every refusal, ours, the engine's or the checks', in the API's envelope; call is None when no
+            operation was found.
+        authenticate: (Authorization header or None, settings) → why not, or None. Asked only for operations whose document
+            says `security`.
+        codecs: further media types for bodies, by name.
+        replies_in_request_format: a body's Content-Type decides the format of the answer before Accept does.
+    """
+
+    name: str
+    title: str
+    document: str
+    rules: Rules
+    words: Mapping[State, str]
+    error: Callable[[Refusal, Call | None], Reply]
+    authenticate: Callable[[str | None, Mapping[str, Any]], Problem | None] = nobody_checks
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    codecs: Mapping[str, Codec] = field(default_factory=dict)
+    replies_in_request_format: bool = False
+    operations: dict[str, Operation] = field(default_factory=dict)
+
+    def operation(self, role: Role, *, raw_body: bool = False) -> Callable[[Handler], Handler]:
+        """Register a function as the operation of the same name."""
+
+        def register(handler: Handler) -> Handler:
+            name: str = handler.__name__  # type: ignore[attr-defined]
+            self.operations[name] = Operation(name, role, handler, raw_body)
+            return handler
+
+        return register
+
+
+@lru_cache(maxsize=4096)
+def _to_the_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def iso(at_ms: int) -> str:
+    """RFC 3339 in UTC with milliseconds and `Z`, as all five services print times."""
+    seconds, milliseconds = divmod(at_ms, 1000)
+    return f"{_to_the_second(seconds)}.{milliseconds:03d}Z"

@@ -1,0 +1,137 @@
+"""What changes a world. Frozen values; `World.apply` is the only thing that carries them out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from simulator.engine.job import Failure, Job
+    from simulator.engine.script import Playbook
+
+Outcome = TypeVar("Outcome", covariant=True)
+
+
+class Command(Generic[Outcome]):
+    """Something to be done, whose doing answers with an `Outcome`."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Submit(Command["Job"]):
+    """Make a job. The scenario's first matching rule gives its script.
+
+    Raises `LimitReached` when the world is full.
+    """
+
+    api: str
+    kind: str
+    """What is asked for: concreteType, command class, process id, image."""
+    request: Any = None
+    """The body as the client sent it, decoded."""
+    labels: tuple[tuple[str, str], ...] = ()
+    """Fields that lists filter by, as (name, value)."""
+    priority: int = 0
+    """Higher runs first."""
+    delay_ms: int = 0
+    timeout_ms: int | None = None
+    """How long an external worker may be silent."""
+    retries: int = 0
+    retry_delays_ms: tuple[int, ...] = ()
+    """Wait before the n-th retry; the last one repeats, none at all means at once."""
+    retry_of: str | None = None
+    repeat_of: str | None = None
+    message: str | None = None
+    fails_with: Failure | None = None
+    """The work itself cannot succeed: where the script would succeed, the job fails with this."""
+    lasts_ms: int = 0
+    """The work itself takes at least this long, whatever the script says."""
+    repeat_after_ms: int | None = None
+    """After each success the same job is submitted again, this much later."""
+    facts: Mapping[str, Any] | None = None
+    """What the API wants to remember about the job, opaque to the engine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim(Command["tuple[Job, ...]"]):
+    """Hand up to `count` waiting jobs to an external worker, by priority, then first come, first served."""
+
+    api: str
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Touch(Command["Job"]):
+    """The external worker is alive: its timeout begins anew. Raises `UnknownJob`, `NotAllowed` (not running)."""
+
+    api: str
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish(Command["Job"]):
+    """A worker reports the end: success, or failure when `failure` is given. Raises `UnknownJob`, `NotAllowed`."""
+
+    api: str
+    job_id: str
+    failure: Failure | None = None
+    log: bytes | None = None
+    result: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel(Command["Job"]):
+    """Ask a job to stop; what that does is up to the API's rules and the scenario. Raises `UnknownJob`, `NotAllowed`."""
+
+    api: str
+    job_id: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry(Command["Job"]):
+    """Run a job again: the same job, or a new one that points to it. Raises `UnknownJob`, `NotAllowed`."""
+
+    api: str
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Amend(Command["Job"]):
+    """Replace the request of a job that has not run yet. Raises `UnknownJob`, `NotAllowed`."""
+
+    api: str
+    job_id: str
+    request: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Remove(Command["Job"]):
+    """Take a job away with everything about it. Raises `UnknownJob`, `NotAllowed`."""
+
+    api: str
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Release(Command["Job"]):
+    """Let a job whose script says `hold` go on. Raises `UnknownJob`, `NotAllowed` (it is not held)."""
+
+    api: str
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetScenario(Command[None]):
+    """From now on new jobs follow this scenario; jobs under way keep their scripts."""
+
+    playbook: Playbook
+
+
+@dataclass(frozen=True, slots=True)
+class MoveClock(Command[None]):
+    """Move a world's time to this instant. Raises `TimeGoesBack`."""
+
+    to_ms: int

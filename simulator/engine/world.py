@@ -1,0 +1,725 @@
+"""A world: an isolated universe of jobs with its own time, seed, scenario and ids.
+
+A world is a fold over its journal. `apply` carries out one command and is the only thing that changes what happens;
+`advance` fires what is due. State is a function of virtual time, not of being looked at: one jump of an hour fires the same
+events in the same order as 3600 jumps of a second. Between two events nothing is stored; progress is computed.
+
+Not here: wall time, storage, HTTP. They come in as arguments or stay outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from heapq import heappop, heappush
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from sortedcontainers import SortedDict
+
+from simulator.engine.command import (
+    Amend,
+    Cancel,
+    Claim,
+    Command,
+    Finish,
+    MoveClock,
+    Release,
+    Remove,
+    Retry,
+    SetScenario,
+    Submit,
+    Touch,
+)
+from simulator.engine.draw import draw_between
+from simulator.engine.errors import LimitReached, NotAllowed, TimeGoesBack, UnknownJob
+from simulator.engine.job import FINAL, Failure, Job, State
+from simulator.engine.rules import Line, RetryBy, Rules
+from simulator.engine.script import CancelAfter, CancelEffect, Lasting, Playbook, Span, Step
+from simulator.engine.shelf import Label, Shelf, SortKey
+
+Answer = TypeVar("Answer")
+
+START_MS = 1_893_456_000_000
+"""2030-01-01T00:00:00Z, where the time of a frozen world begins."""
+
+CLIENT = "client"
+WORKER = "worker"
+TIMED_OUT = "timeout"
+
+
+class Entry(NamedTuple):
+    """One line of a journal: the command carried out at a position and a virtual time."""
+
+    position: int
+    at_ms: int
+    command: Command[Any]
+
+
+class Journal(Protocol):
+    """Where a world writes its commands."""
+
+    def append(self, entry: Entry) -> None:
+        """Keep one more entry."""
+        ...
+
+
+class Fired(NamedTuple):
+    """One move of a job that happened because time passed."""
+
+    at_ms: int
+    api: str
+    job_id: str
+    state: State
+    cause: str
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a world refuses to grow beyond."""
+
+    jobs: int = 1_000_000
+
+
+class _Crew:
+    """The workers of one API and the jobs that wait for them."""
+
+    __slots__ = ("busy", "claimable", "waiting")
+
+    def __init__(self) -> None:
+        self.busy = 0
+        self.waiting: SortedDict = SortedDict()
+        self.claimable: SortedDict = SortedDict()
+
+
+class World:
+    """Jobs of all APIs under one clock, one seed and one scenario.
+
+    Args:
+        seed: every id and every drawn duration is a function of it.
+        rules: the rules of each API's service, by API name.
+        playbook: the scenario to begin with.
+        start_ms: virtual time at the beginning.
+        journal: where commands are written; None keeps none.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        rules: Mapping[str, Rules],
+        playbook: Playbook,
+        start_ms: int = START_MS,
+        limits: Limits | None = None,
+        journal: Journal | None = None,
+    ) -> None:
+        self.seed = seed
+        self.now_ms = start_ms
+        self.start_ms = start_ms
+        self.playbook = playbook
+        self.initial_playbook = playbook
+        self.limits = limits or Limits()
+        self._rules = rules
+        self._journal = journal
+        self._position = 0
+        self._sequence = 0
+        self._agenda: list[tuple[int, int, int, bool]] = []
+        self._jobs: list[Job | None] = [None]
+        self._job_count = 0
+        self._numbers: dict[str, dict[str, int]] = {api: {} for api in rules}
+        self._removed: dict[str, dict[str, None]] = {api: {} for api in rules}
+        self._shelves: dict[str, Shelf] = {api: Shelf(self._jobs) for api in rules}
+        self._crews: dict[str, _Crew] = {api: _Crew() for api in rules}
+        self._fired: list[Fired] | None = None
+        self._carry_out: dict[type, Callable[[Any], Any]] = {
+            Submit: self._submit,
+            Claim: self._claim,
+            Touch: self._touch,
+            Finish: self._finish,
+            Cancel: self._cancel,
+            Retry: self._retry,
+            Amend: self._amend,
+            Remove: self._remove,
+            Release: self._release,
+            SetScenario: self._set_scenario,
+            MoveClock: self._move_clock,
+        }
+
+    # ---- reading ------------------------------------------------------------------------------------------------
+
+    def job(self, api: str, job_id: str) -> Job:
+        """The job with this id, as it is now.
+
+        Raises:
+            UnknownJob: no such job, or not any more.
+        """
+        number = self._numbers[api].get(job_id)
+        if number is None:
+            raise UnknownJob(api, job_id, removed=job_id in self._removed[api])
+        return self._numbered(number)
+
+    def jobs(
+        self,
+        api: str,
+        *,
+        states: Iterable[State] | None = None,
+        labels: Iterable[Iterable[Label]] = (),
+        offset: int = 0,
+        limit: int | None = None,
+        newest_first: bool = False,
+    ) -> list[Job]:
+        """A page of an API's jobs in the order they were made.
+
+        Args:
+            states: any of these; None means all.
+            labels: groups of (name, value); a job must carry one label of each group.
+        """
+        return self._shelves[api].select(
+            states=states, labels=labels, offset=offset, limit=limit, newest_first=newest_first
+        )
+
+    def count(
+        self, api: str, *, states: Iterable[State] | None = None, labels: Iterable[Iterable[Label]] = ()
+    ) -> int:
+        """How many jobs `jobs` would find without a limit."""
+        return self._shelves[api].count(states=states, labels=labels)
+
+    def jobs_sorted_by(
+        self, api: str, name: str, key: SortKey, *, offset: int, limit: int, descending: bool = False
+    ) -> list[Job]:
+        """A page of all jobs of an API in the order of `key`; `name` names the index that is kept for it."""
+        return self._shelves[api].sorted_by(name, key, offset=offset, limit=limit, descending=descending)
+
+    def require_room(self, count: int) -> None:
+        """Refuse now what would not fit, so that a batch is taken whole or not at all.
+
+        Raises:
+            LimitReached: `count` more jobs would be too many.
+        """
+        if self._job_count + count > self.limits.jobs:
+            raise LimitReached("jobs in a world", self.limits.jobs, "--max-jobs")
+
+    @property
+    def next_due_ms(self) -> int | None:
+        """When the next event is due; stale entries of the agenda do not count."""
+        while self._agenda:
+            due_ms, sequence, number, is_deadline = self._agenda[0]
+            if self._is_pending(sequence, number, is_deadline):
+                deadline_ms = self._numbered(number).deadline_ms if is_deadline else None
+                if deadline_ms is None or deadline_ms == due_ms:
+                    return due_ms
+                self._note(deadline_ms, number, is_deadline=True)
+            heappop(self._agenda)
+        return None
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything that decides what this world will do next, as comparable values."""
+        return {
+            "seed": self.seed,
+            "now_ms": self.now_ms,
+            "jobs": list(self._jobs),
+            "removed": {api: sorted(ids) for api, ids in self._removed.items()},
+            "agenda": sorted(
+                (due, number, is_deadline)
+                for due, sequence, number, is_deadline in self._agenda
+                if self._is_pending(sequence, number, is_deadline)
+            ),
+            "crews": {
+                api: (crew.busy, list(crew.waiting.items()), list(crew.claimable.items()))
+                for api, crew in self._crews.items()
+            },
+        }
+
+    # ---- changing -----------------------------------------------------------------------------------------------
+
+    def apply(self, command: Command[Answer], *, at_ms: int | None = None) -> Answer:
+        """Carry out one command at `at_ms` (default: now), after everything due by then.
+
+        What the command makes due at this same instant happens before `apply` returns, so the answer shows the job as any
+        later read at this instant would. A refused command changes nothing and is not written down.
+
+        Raises:
+            EngineError: what the command refuses; see each command.
+            TimeGoesBack: `at_ms` lies before now.
+        """
+        if at_ms is not None:
+            self.advance(at_ms)
+        answer = self._carry_out[type(command)](command)
+        if self._journal is not None:
+            self._journal.append(Entry(self._position, self.now_ms, command))
+        self._position += 1
+        self._fire_due()
+        if type(answer) is Job:
+            answer = self._jobs[answer.number] or answer
+        elif type(answer) is tuple:
+            answer = tuple(self._jobs[job.number] or job for job in answer)
+        return answer  # type: ignore[no-any-return]  # the table pairs each command with a method of its answer type
+
+    def advance(self, to_ms: int) -> None:
+        """Let time pass up to and including `to_ms`, firing what is due in order.
+
+        Raises:
+            TimeGoesBack: `to_ms` lies before now.
+        """
+        if to_ms < self.now_ms:
+            raise TimeGoesBack(self.now_ms, to_ms)
+        if self._agenda and self._agenda[0][0] <= to_ms:
+            self._fire_until(to_ms)
+        self.now_ms = to_ms
+
+    def advance_and_tell(self, to_ms: int) -> list[Fired]:
+        """As `advance`, and written into the journal; answers with the moves that happened, in order."""
+        self._fired = fired = []
+        try:
+            self.apply(MoveClock(to_ms))
+        finally:
+            self._fired = None
+        return fired
+
+    @classmethod
+    def replay(
+        cls,
+        entries: Iterable[Entry],
+        *,
+        seed: int,
+        rules: Mapping[str, Rules],
+        playbook: Playbook,
+        start_ms: int = START_MS,
+        limits: Limits | None = None,
+        journal: Journal | None = None,
+    ) -> World:
+        """The world that these journal entries make."""
+        world = cls(
+            seed=seed, rules=rules, playbook=playbook, start_ms=start_ms, limits=limits, journal=journal
+        )
+        for entry in entries:
+            world.apply(entry.command, at_ms=entry.at_ms)
+        return world
+
+    # ---- commands -----------------------------------------------------------------------------------------------
+
+    def _submit(self, command: Submit, cause: str = CLIENT) -> Job:
+        self.require_room(1)
+        number = len(self._jobs)
+        self._jobs.append(None)
+        self._job_count += 1
+        rules = self._rules[command.api]
+        part = self.playbook.part_for(command, number)
+        state = State.DELAYED if command.delay_ms > 0 else self._first_state(command.api, part.script.steps)
+        job = Job(
+            id=rules.identify(self.seed, number),
+            number=number,
+            submit=command,
+            part=part,
+            request=command.request,
+            created_ms=self.now_ms,
+            state=state,
+            since_ms=self.now_ms,
+            step_ms=self.now_ms,
+            retries_left=command.retries,
+            message=command.message,
+            moves=(state, self.now_ms, cause),
+        )
+        if job.id in self._numbers[command.api]:
+            raise AssertionError(f"id {job.id} was drawn twice")
+        self._numbers[command.api][job.id] = number
+        if state is State.DELAYED and command.delay_ms > 0:
+            due_ms = self.now_ms + command.delay_ms
+            return self._put(self._schedule(job, due_ms), None)
+        return self._enter(job, 0, is_new=True)
+
+    def _claim(self, command: Claim) -> tuple[Job, ...]:
+        crew = self._crews[command.api]
+        claimed = []
+        while crew.claimable and len(claimed) < command.count:
+            job = self._numbered(crew.claimable.peekitem(0)[1])
+            timeout_ms = job.submit.timeout_ms
+            deadline_ms = None if timeout_ms is None else self.now_ms + timeout_ms
+            taken = job.become(
+                State.RUNNING,
+                at_ms=self.now_ms,
+                cause=WORKER,
+                claimed=True,
+                until_ms=None,
+                event=0,
+                step=len(job.part.script.steps),
+                started_ms=self.now_ms,
+                deadline_ms=deadline_ms,
+            )
+            claimed.append(self._put(taken, job))
+            if deadline_ms is not None:
+                self._note(deadline_ms, job.number, is_deadline=True)
+        return tuple(claimed)
+
+    def _touch(self, command: Touch) -> Job:
+        job = self.job(command.api, command.job_id)
+        if job.state is not State.RUNNING:
+            raise NotAllowed(job, "touch")
+        if job.deadline_ms is None or job.submit.timeout_ms is None:
+            return job
+        return self._put(job._replace(deadline_ms=self.now_ms + job.submit.timeout_ms), job)
+
+    def _finish(self, command: Finish) -> Job:
+        job = self.job(command.api, command.job_id)
+        if job.state is not State.RUNNING:
+            raise NotAllowed(job, "finish")
+        logged = job if command.log is None else job._replace(log=command.log)
+        if command.failure is not None:
+            return self._fail(job, logged, command.failure, WORKER)
+        return self._succeed(job, logged, command.result, WORKER)
+
+    def _cancel(self, command: Cancel) -> Job:
+        job = self.job(command.api, command.job_id)
+        effect = self._rules[command.api].cancel[job.state]
+        if not job.state.is_final and job.part.on_cancel is not None:
+            effect_or_after = job.part.on_cancel
+        else:
+            effect_or_after = effect
+        match effect_or_after:
+            case CancelEffect.REFUSED:
+                raise NotAllowed(job, "cancel")
+            case CancelEffect.IGNORED:
+                return job
+            case CancelEffect.REMOVED:
+                return self._take_away(job)
+            case CancelEffect.FLAG:
+                return self._put(job._replace(cancel_requested=True), job)
+            case CancelEffect.AT_ONCE:
+                return self._leave(job, State.CANCELLED, CLIENT, cancel_requested=True)
+            case CancelAfter(lasts):
+                if job.state is State.CANCELLING:
+                    return job
+                due_ms = self.now_ms + self._length(lasts, job, "cancel")
+                cancelling = job.become(
+                    State.CANCELLING,
+                    at_ms=self.now_ms,
+                    cause=CLIENT,
+                    cancel_requested=True,
+                    deadline_ms=None,
+                    progress_mark=job.progress_percent(self.now_ms),
+                    step=len(job.part.script.steps),
+                )
+                return self._put(self._schedule(cancelling, due_ms), job)
+        raise AssertionError(effect_or_after)
+
+    def _retry(self, command: Retry) -> Job:
+        job = self.job(command.api, command.job_id)
+        rules = self._rules[command.api]
+        if job.state in rules.retry_refused_in:
+            raise NotAllowed(job, "retry")
+        if rules.retry_needs_exhaustion and job.state is State.FAILED and job.submit.retries > 0:
+            raise NotAllowed(job, "retry")
+        if job.state not in rules.retry_in:
+            return job
+        if rules.retry_by is RetryBy.NEW_JOB:
+            return self._submit(replace(job.submit, request=job.request, retry_of=job.id, delay_ms=0))
+        if job.state in (State.DELAYED, State.QUEUED):
+            return job
+        # The request may have been amended since, so the scenario is asked again.
+        part = self.playbook.part_for(replace(job.submit, request=job.request), job.number)
+        queued = job.become(
+            State.QUEUED,
+            at_ms=self.now_ms,
+            cause=CLIENT,
+            part=part,
+            attempt=job.attempt + 1,
+            claimed=False,
+            has_worker=False,
+            finished_ms=None,
+            deadline_ms=None,
+            progress_mark=None,
+            cancel_requested=False,
+            until_ms=None,
+            event=0,
+        )
+        self._put(queued, job)
+        return self._enter(queued, 0)
+
+    def _amend(self, command: Amend) -> Job:
+        job = self.job(command.api, command.job_id)
+        if job.state not in self._rules[command.api].amend_in:
+            raise NotAllowed(job, "amend")
+        return self._put(job._replace(request=command.request), job)
+
+    def _remove(self, command: Remove) -> Job:
+        job = self.job(command.api, command.job_id)
+        if job.state not in self._rules[command.api].remove_in:
+            raise NotAllowed(job, "remove")
+        return self._take_away(job)
+
+    def _release(self, command: Release) -> Job:
+        job = self.job(command.api, command.job_id)
+        steps = job.part.script.steps
+        if job.claimed or not 0 <= job.step < len(steps) or steps[job.step].lasts is not Lasting.HOLD:
+            raise NotAllowed(job, "release")
+        return self._enter(job, job.step + 1)
+
+    def _set_scenario(self, command: SetScenario) -> None:
+        self.playbook = command.playbook
+        for api in self._crews:
+            self._put_crew_to_work(api)
+
+    def _move_clock(self, command: MoveClock) -> None:
+        self.advance(command.to_ms)
+
+    # ---- the script ---------------------------------------------------------------------------------------------
+
+    def _first_state(self, api: str, steps: tuple[Step, ...]) -> State:
+        """A job is never born finished, and never running without a worker: such scripts begin in the queue."""
+        first = steps[0].state
+        if first is State.RUNNING and self._has_free_worker(api):
+            return first
+        return first if first in (State.DELAYED, State.QUEUED) else State.QUEUED
+
+    def _enter(self, job: Job, index: int, *, is_new: bool = False) -> Job:
+        """Begin step `index` of the job's script, or wait for a worker first."""
+        steps = job.part.script.steps
+        before = None if is_new else job
+        if index >= len(steps):
+            return self._put(job._replace(until_ms=None, event=0), before)
+        step = steps[index]
+        state = step.state
+        if state in FINAL:
+            if is_new:
+                # Its birth is one move and its end another, at this same instant.
+                return self._put(self._schedule(job._replace(step=index - 1), self.now_ms), None)
+            return self._end(job, step)
+        changes: dict[str, Any] = {"step": index, "until_ms": None, "event": 0}
+        if state is State.RUNNING and not job.has_worker:
+            if not self._has_free_worker(job.submit.api):
+                return self._wait_for_worker(job, index, is_new=is_new)
+            self._crews[job.submit.api].busy += 1
+            changes["has_worker"] = True
+            changes["started_ms"] = self.now_ms
+        lasts = step.lasts
+        if type(lasts) is Span:
+            length_ms = lasts.low_ms if lasts.low_ms == lasts.high_ms else self._length(lasts, job, index)
+            if job.submit.lasts_ms > length_ms and index == job.part.script.last_timed_running:
+                length_ms = job.submit.lasts_ms
+            changes["until_ms"] = until_ms = self.now_ms + length_ms
+            changes["event"] = self._note(until_ms, job.number, is_deadline=False)
+        if step.message is not None:
+            changes["message"] = step.message
+        if step.progress is not None:
+            changes["progress_mark"] = step.progress[0]
+        elif job.progress_mark is not None:
+            changes["progress_mark"] = job.progress_percent(self.now_ms)
+        if state is job.state:
+            return self._put(job._replace(**changes, step_ms=self.now_ms), before)
+        if state is State.RETRYING:
+            changes["attempt"] = job.attempt + 1
+            changes["executions"] = job.executions + 1
+        return self._put(job.become(state, at_ms=self.now_ms, cause=step.cause, **changes), before)
+
+    def _end(self, job: Job, step: Step) -> Job:
+        """Carry out a final step."""
+        if step.state is State.SUCCEEDED:
+            return self._succeed(job, job, step.result, step.cause)
+        if step.state is State.FAILED:
+            return self._fail(job, job, step.failure or Failure(), step.cause)
+        return self._leave(job, State.CANCELLED, step.cause)
+
+    def _wait_for_worker(self, job: Job, index: int, *, is_new: bool = False) -> Job:
+        """Stay queued (or retrying) until a worker is free for step `index`."""
+        changes: dict[str, Any] = {"step": index - 1, "until_ms": None, "event": 0}
+        if job.state in (State.QUEUED, State.RETRYING):
+            waiting = job._replace(**changes)
+        else:
+            waiting = job.become(State.QUEUED, at_ms=self.now_ms, cause=job.part.cause, **changes)
+        self._crews[job.api].waiting[self._place(waiting)] = job.number
+        return self._put(waiting, None if is_new else job)
+
+    def _succeed(self, before: Job, job: Job, result: Any, cause: str) -> Job:
+        if job.submit.fails_with is not None and not job.claimed:
+            return self._fail(before, job, job.submit.fails_with, cause)
+        done = job.become(
+            State.SUCCEEDED,
+            at_ms=self.now_ms,
+            cause=cause,
+            result=result,
+            executions=job.executions + 1,
+            progress_mark=100 if job.progress_mark is not None else None,
+            **_AT_THE_END,
+        )
+        self._put(done, before)
+        if job.submit.repeat_after_ms is not None and self._has_room:
+            self._submit(
+                replace(
+                    job.submit,
+                    request=job.request,
+                    repeat_of=job.id,
+                    delay_ms=job.submit.repeat_after_ms,
+                ),
+                cause=f"repeat of {job.id}",
+            )
+        return done
+
+    def _fail(self, before: Job, job: Job, failure: Failure, cause: str) -> Job:
+        """One execution failed: try again if the rules and the retries left allow, else the job is failed."""
+        failure = replace(failure, at_ms=self.now_ms)
+        failed = job._replace(
+            failures=(*job.failures, failure),
+            executions=job.executions + 1,
+            progress_mark=job.progress_percent(self.now_ms),
+        )
+        by = self._rules[job.api].retry_by
+        if by is RetryBy.SAME_JOB and job.retries_left > 0:
+            delay_ms = _retry_delay_ms(job)
+            again = failed._replace(has_worker=False).become(
+                State.RETRYING,
+                at_ms=self.now_ms,
+                cause=cause,
+                retries_left=job.retries_left - 1,
+                attempt=job.attempt + 1,
+                step=job.part.script.first_running - 1,
+            )
+            return self._put(self._schedule(again, self.now_ms + delay_ms), before)
+        failed = self._put(
+            failed.become(State.FAILED, at_ms=self.now_ms, cause=cause, **_AT_THE_END),
+            before,
+        )
+        if by is RetryBy.NEW_JOB and job.submit.retries > 0 and self._has_room:
+            self._submit(
+                replace(
+                    job.submit,
+                    request=job.request,
+                    retry_of=job.id,
+                    retries=job.submit.retries - 1,
+                    delay_ms=_retry_delay_ms(job),
+                ),
+                cause=f"retry of {job.id}",
+            )
+        return failed
+
+    def _leave(self, job: Job, state: State, cause: str, **changes: Any) -> Job:
+        mark = job.progress_percent(self.now_ms)
+        left = job.become(state, at_ms=self.now_ms, cause=cause, progress_mark=mark, **_AT_THE_END, **changes)
+        return self._put(left, job)
+
+    def _length(self, lasts: Span, job: Job, purpose: str | int) -> int:
+        if lasts.low_ms == lasts.high_ms:
+            return lasts.low_ms
+        return draw_between(
+            lasts.low_ms, lasts.high_ms, self.seed, "step", job.number, job.attempt, purpose
+        )
+
+    # ---- workers ------------------------------------------------------------------------------------------------
+
+    def _has_free_worker(self, api: str) -> bool:
+        workers = self.playbook.workers(api)
+        return workers is None or self._crews[api].busy < workers
+
+    def _put_crew_to_work(self, api: str) -> None:
+        crew = self._crews[api]
+        while crew.waiting and self._has_free_worker(api):
+            _, number = crew.waiting.popitem(0)
+            job = self._numbered(number)
+            self._enter(job, job.step + 1)
+
+    def _place(self, job: Job) -> tuple[int, int, int]:
+        """Where a job stands in the line of its API."""
+        if self._rules[job.api].line is Line.DUE_FIRST:
+            return (job.due_ms, -job.submit.priority, job.number)
+        return (-job.submit.priority, job.since_ms, job.number)
+
+    # ---- the agenda ---------------------------------------------------------------------------------------------
+
+    def _schedule(self, job: Job, due_ms: int) -> Job:
+        """The job with its one pending event at `due_ms`; an earlier one becomes stale."""
+        return job._replace(until_ms=due_ms, event=self._note(due_ms, job.number, is_deadline=False))
+
+    def _note(self, due_ms: int, number: int, *, is_deadline: bool) -> int:
+        self._sequence = sequence = self._sequence + 1
+        heappush(self._agenda, (due_ms, sequence, number, is_deadline))
+        return sequence
+
+    def _is_pending(self, sequence: int, number: int, is_deadline: bool) -> bool:
+        job = self._jobs[number]
+        if job is None:
+            return False
+        return job.deadline_ms is not None if is_deadline else job.event == sequence
+
+    def _fire_due(self) -> None:
+        if self._agenda and self._agenda[0][0] <= self.now_ms:
+            self._fire_until(self.now_ms)
+
+    def _fire_until(self, to_ms: int) -> None:
+        agenda, jobs = self._agenda, self._jobs
+        while agenda and agenda[0][0] <= to_ms:
+            due_ms, sequence, number, is_deadline = heappop(agenda)
+            job = jobs[number]
+            if job is None:
+                continue
+            if is_deadline:
+                self._meet_deadline(job, due_ms)
+            elif job.event == sequence:
+                self.now_ms = due_ms
+                if job.state is State.CANCELLING and job.cancel_requested:
+                    self._leave(job, State.CANCELLED, CLIENT)
+                else:
+                    self._enter(job, job.step + 1)
+
+    def _meet_deadline(self, job: Job, due_ms: int) -> None:
+        if job.deadline_ms is None:
+            return
+        if job.deadline_ms > due_ms:
+            self._note(job.deadline_ms, job.number, is_deadline=True)
+            return
+        self.now_ms = due_ms
+        self._fail(job, job, Failure("The worker was silent for too long.", code="timeout"), TIMED_OUT)
+
+    # ---- keeping ------------------------------------------------------------------------------------------------
+
+    @property
+    def _has_room(self) -> bool:
+        return self._job_count < self.limits.jobs
+
+    def _numbered(self, number: int) -> Job:
+        job = self._jobs[number]
+        assert job is not None, number
+        return job
+
+    def _put(self, job: Job, before: Job | None) -> Job:
+        """Store a job, keep the indexes and the lines true, tell who listens, and hand a free worker on."""
+        api = job.submit.api
+        self._jobs[job.number] = job
+        self._shelves[api].put(job, before)
+        state = job.state
+        if before is not None and before.state is state:
+            return job
+        crew = self._crews[api]
+        if before is not None and (crew.waiting or crew.claimable) and before.state in _IN_LINE:
+            place = self._place(before)
+            crew.waiting.pop(place, None)
+            crew.claimable.pop(place, None)
+        if state is State.QUEUED and self._rules[api].claims:
+            crew.claimable[self._place(job)] = job.number
+        if self._fired is not None:
+            self._fired.append(Fired(job.since_ms, api, job.id, state, job.moves[-1]))
+        if before is not None and before.has_worker and not job.has_worker:
+            crew.busy -= 1
+            if crew.waiting:
+                self._put_crew_to_work(api)
+        return job
+
+    def _take_away(self, job: Job) -> Job:
+        self._jobs[job.number] = None
+        self._job_count -= 1
+        del self._numbers[job.api][job.id]
+        removed = self._removed[job.api]
+        removed[job.id] = None
+        if len(removed) > self.limits.jobs:
+            del removed[next(iter(removed))]
+        self._shelves[job.api].discard(job)
+        return job
+
+
+_IN_LINE = frozenset({State.QUEUED, State.RETRYING})
+_AT_THE_END: dict[str, Any] = {"has_worker": False, "claimed": False, "until_ms": None, "event": 0}
+
+
+def _retry_delay_ms(job: Job) -> int:
+    """How long to wait before the next retry: the n-th of the list, the last one again when the list is at its end."""
+    delays = job.submit.retry_delays_ms
+    if not delays:
+        return 0
+    return delays[min(len(job.failures), len(delays) - 1)]
