@@ -244,6 +244,7 @@ class Api:
             says `security`.
         codecs: further media types for bodies, by name.
         replies_in_request_format: a body's Content-Type decides the format of the answer before Accept does.
+        body_bytes_max: larger request bodies are refused unless the server was told otherwise.
     """
 
     name: str
@@ -256,6 +257,7 @@ class Api:
     settings: Mapping[str, Setting] = field(default_factory=dict)
     codecs: Mapping[str, Codec] = field(default_factory=dict)
     replies_in_request_format: bool = False
+    body_bytes_max: int = 1_048_576
     operations: dict[str, Operation] = field(default_factory=dict)
 
     def operation(self, role: Role, *, raw_body: bool = False) -> Callable[[Handler], Handler]:
@@ -271,7 +273,8 @@ class Api:
 
 @lru_cache(maxsize=4096)
 def _to_the_second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    # Not strftime, whose years before 1000 have fewer than four digits on Linux.
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
 
 
 def iso(at_ms: int) -> str:

@@ -68,6 +68,8 @@ api = Api(
     ),
     words=WORDS,
     error=error,
+    # Payloads and logs travel in bodies.
+    body_bytes_max=16 * 1_048_576,
 )
 
 

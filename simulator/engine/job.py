@@ -125,6 +125,8 @@ class Job(NamedTuple):
     deadline_ms: int | None = None
     started_ms: int | None = None
     finished_ms: int | None = None
+    reported_ms: int | None = None
+    """When it last changed visibly before it began to cancel or ended."""
     event: int = 0
     """Which agenda entry is this job's pending one; any other is stale."""
     moves: tuple[Any, ...] = ()
@@ -182,10 +184,10 @@ class Job(NamedTuple):
         return start + (end - start) * passed // (ends_ms - began_ms)
 
     def changed_ms(self, now_ms: int) -> int:
-        """When the job last changed visibly: its last move, or the last whole percent of progress."""
+        """When the job last changed visibly: its last move or step, or the last whole percent of progress."""
         span = self._progress_span()
         if span is None:
-            return self.since_ms
+            return self.step_ms
         start, end, began_ms, ends_ms = span
         percent = self.progress_percent(now_ms)
         if ends_ms is None or percent is None or percent <= start:

@@ -396,6 +396,7 @@ class World:
                     cancel_requested=True,
                     deadline_ms=None,
                     progress_mark=job.progress_percent(self.now_ms),
+                    reported_ms=job.changed_ms(self.now_ms),
                     step=len(job.part.script.steps),
                 )
                 return self._put(self._schedule(cancelling, due_ms), job)
@@ -560,6 +561,7 @@ class World:
             failures=(*job.failures, failure),
             executions=job.executions + 1,
             progress_mark=job.progress_percent(self.now_ms),
+            reported_ms=job.changed_ms(self.now_ms),
         )
         by = self._rules[job.api].retry_by
         if by is RetryBy.SAME_JOB and job.retries_left > 0:
@@ -591,8 +593,10 @@ class World:
         return failed
 
     def _leave(self, job: Job, state: State, cause: str, **changes: Any) -> Job:
-        mark = job.progress_percent(self.now_ms)
-        left = job.become(state, at_ms=self.now_ms, cause=cause, progress_mark=mark, **_AT_THE_END, **changes)
+        changes["progress_mark"] = job.progress_percent(self.now_ms)
+        if job.state is not State.CANCELLING:
+            changes["reported_ms"] = job.changed_ms(self.now_ms)
+        left = job.become(state, at_ms=self.now_ms, cause=cause, **_AT_THE_END, **changes)
         return self._put(left, job)
 
     def _length(self, lasts: Span, job: Job, purpose: str | int) -> int:

@@ -1,0 +1,86 @@
+"""The only reader of the wall clock, and the clocks of worlds that are made from it.
+
+A clock answers one question: what is the virtual time now, in milliseconds since the epoch. It runs at a rate (1 is real, 60
+is sixty times faster, 0 is frozen) and can be moved forward.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from simulator.engine.errors import TimeGoesBack
+from simulator.engine.world import START_MS
+
+TimeSource = Callable[[], int]
+"""Wall time in milliseconds since the epoch; tests pass another one."""
+
+_FASTER = re.compile(r"(\d+(?:\.\d+)?)x")
+MAXIMUM_RATE = 1_000_000
+
+
+def wall_clock() -> int:
+    """Milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True)
+class TimeMode:
+    """How time passes: `rate` virtual seconds per real second."""
+
+    rate: float
+
+    @classmethod
+    def parse(cls, text: str) -> TimeMode:
+        """Read `real`, `frozen` or `60x`.
+
+        Raises:
+            ValueError: it is none of them.
+        """
+        if text == "real":
+            return cls(1)
+        if text == "frozen":
+            return cls(0)
+        faster = _FASTER.fullmatch(text)
+        if faster is None or not 0 < float(faster[1]) <= MAXIMUM_RATE:
+            raise ValueError(f"{text!r} is not a way of time; write real, frozen or a factor such as 60x")
+        return cls(float(faster[1]))
+
+    def __str__(self) -> str:
+        return {0: "frozen", 1: "real"}.get(self.rate, f"{self.rate:g}x")
+
+
+class Clock:
+    """The clock of one world.
+
+    A frozen world begins at a fixed instant, so that its answers can be compared byte for byte; any other begins at the wall
+    clock.
+    """
+
+    def __init__(self, mode: TimeMode, timesource: TimeSource = wall_clock) -> None:
+        self.mode = mode
+        self._timesource = timesource
+        self._wall_origin_ms = timesource() if mode.rate else 0
+        self._origin_ms = self._wall_origin_ms if mode.rate else START_MS
+        self._last_ms = self._origin_ms
+
+    def now_ms(self) -> int:
+        """Virtual time; it never goes back, even when the wall clock is set back."""
+        if self.mode.rate:
+            passed = self._timesource() - self._wall_origin_ms
+            self._last_ms = max(self._last_ms, self._origin_ms + int(passed * self.mode.rate))
+        return self._last_ms
+
+    def move_to(self, to_ms: int) -> None:
+        """Jump forward; the clock goes on from there at its rate.
+
+        Raises:
+            TimeGoesBack: `to_ms` lies before now.
+        """
+        now_ms = self.now_ms()
+        if to_ms < now_ms:
+            raise TimeGoesBack(now_ms, to_ms)
+        self._origin_ms += to_ms - now_ms
+        self._last_ms = to_ms

@@ -1,0 +1,84 @@
+"""The worlds of one server, each with its clock, scenario and journal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from simulator.engine.rules import Rules
+from simulator.engine.world import Fired, Limits, World
+from simulator.journal.memory import MemoryJournal
+from simulator.runtime.timesource import Clock, TimeMode, TimeSource
+from simulator.scenario.model import Scenario
+
+DEFAULT_WORLD = "default"
+
+
+class Stage:
+    """One world and what makes its time pass."""
+
+    def __init__(self, name: str, world: World, clock: Clock, scenario: Scenario, journal: MemoryJournal) -> None:
+        self.name = name
+        self.world = world
+        self.clock = clock
+        self.scenario = scenario
+        self.journal = journal
+
+    def catch_up(self) -> World:
+        """The world, advanced to the present time of its clock."""
+        world = self.world
+        now_ms = self.clock.now_ms()
+        if now_ms > world.now_ms:
+            world.advance(now_ms)
+        return world
+
+    def advance(self, by_ms: int) -> list[Fired]:
+        """Move this world's time forward and tell what happened, in order."""
+        world = self.catch_up()
+        to_ms = world.now_ms + by_ms
+        fired = world.advance_and_tell(to_ms)
+        self.clock.move_to(to_ms)
+        return fired
+
+
+class Worlds:
+    """Worlds by name. `default` exists always."""
+
+    def __init__(
+        self,
+        *,
+        rules: Mapping[str, Rules],
+        scenario: Scenario,
+        seed: int,
+        mode: TimeMode,
+        limits: Limits,
+        timesource: TimeSource,
+    ) -> None:
+        self._rules = rules
+        self._scenario = scenario
+        self._seed = seed
+        self._mode = mode
+        self._limits = limits
+        self._timesource = timesource
+        self._stages = {DEFAULT_WORLD: self._make(DEFAULT_WORLD)}
+
+    @property
+    def default(self) -> Stage:
+        """The world of calls that name none."""
+        return self._stages[DEFAULT_WORLD]
+
+    def find(self, name: str) -> Stage | None:
+        """The world of this name, if there is one."""
+        return self._stages.get(name)
+
+    def _make(self, name: str) -> Stage:
+        clock = Clock(self._mode, self._timesource)
+        journal = MemoryJournal()
+        world = World(
+            seed=self._seed,
+            rules=self._rules,
+            playbook=self._scenario,
+            start_ms=clock.now_ms(),
+            limits=self._limits,
+            journal=journal,
+        )
+        return Stage(name, world, clock, self._scenario, journal)

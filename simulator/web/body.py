@@ -1,0 +1,140 @@
+"""Reading request bodies: bounded, decoded by media type, every failure a `Problem` for the API's envelope."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import Field, File, create_form_parser
+from starlette.types import Receive
+
+from simulator.apis.contract import Kind, Problem, Upload
+
+
+def media_type_of(content_type: str) -> str:
+    """The media type alone: no parameters, lower case."""
+    return content_type.partition(";")[0].strip().lower()
+
+
+def is_json(media_type: str) -> bool:
+    """`application/json`, `text/json` and everything with the suffix `+json` (RFC 6839)."""
+    return media_type in ("application/json", "text/json") or media_type.endswith("+json")
+
+
+async def read_bytes(receive: Receive, content_length: str | None, limit: int) -> bytes:
+    """The whole body.
+
+    Raises:
+        Problem: TOO_LARGE, before reading when the client says how much it will send.
+        ConnectionError: the client went away.
+    """
+    if content_length is not None and content_length.isdigit() and int(content_length) > limit:
+        raise _too_large(limit)
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if message.get("more_body"):
+        pieces = [body]
+        size = len(body)
+        while message.get("more_body"):
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ConnectionError("the client went away while it was sending")
+            pieces.append(message.get("body", b""))
+            size += len(pieces[-1])
+            if size > limit:
+                raise _too_large(limit)
+        body = b"".join(pieces)
+    if message["type"] == "http.disconnect":
+        raise ConnectionError("the client went away while it was sending")
+    if len(body) > limit:
+        raise _too_large(limit)
+    return body
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem(
+        Kind.TOO_LARGE,
+        f"the body is larger than the limit of {limit} bytes for this API; raise it with --max-body",
+        where="body",
+        # The rest of the body is not read, so the connection cannot be used again.
+        headers={"Connection": "close"},
+    )
+
+
+def decode_json(body: bytes) -> Any:
+    """A JSON value.
+
+    Raises:
+        Problem: MALFORMED_BODY, with line and column.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as problem:
+        raise Problem(Kind.MALFORMED_BODY, f"the body is not JSON: {problem}", where="body") from None
+
+
+def decode_text(body: bytes) -> str:
+    """Text in UTF-8.
+
+    Raises:
+        Problem: MALFORMED_BODY.
+    """
+    try:
+        return body.decode()
+    except UnicodeDecodeError as problem:
+        raise Problem(Kind.MALFORMED_BODY, f"the body is not UTF-8: {problem}", where="body") from None
+
+
+def decode_multipart(body: bytes, content_type: str) -> dict[str, Any]:
+    """The parts of multipart/form-data by name: text as str, files (and what is not UTF-8) as `Upload`.
+
+    Raises:
+        Problem: MALFORMED_BODY: no boundary, broken parts, no end.
+    """
+    parts: dict[str, Any] = {}
+
+    def on_field(field: Field) -> None:
+        value = field.value or b""
+        try:
+            parts[_name(field.field_name)] = value.decode()
+        except UnicodeDecodeError:
+            parts[_name(field.field_name)] = Upload(value)
+
+    def on_file(file: File) -> None:
+        file.file_object.seek(0)
+        filename = None if file.file_name is None else _name(file.file_name)
+        parts[_name(file.field_name)] = Upload(file.file_object.read(), filename, file.content_type)
+        file.close()
+
+    ended = False
+
+    def on_end() -> None:
+        nonlocal ended
+        ended = True
+
+    try:
+        parser = create_form_parser(
+            {"Content-Type": content_type.encode("latin-1")},
+            on_field,
+            on_file,
+            config={"MAX_MEMORY_FILE_SIZE": len(body) + 1, "UPLOAD_ERROR_ON_BAD_CTE": False},
+        )
+        parser.on_end = on_end
+        parser.write(body)
+        parser.finalize()
+    except (FormParserError, ValueError, LookupError) as problem:
+        raise Problem(Kind.MALFORMED_BODY, f"the body is not multipart/form-data: {problem}", where="body") from None
+    if body and not parts and not ended:
+        raise Problem(Kind.MALFORMED_BODY, "the body is not multipart/form-data: no part in it", where="body")
+    return parts
+
+
+def _name(raw: bytes | None) -> str:
+    return (raw or b"").decode("utf-8", "replace")
+
+
+def for_validation(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Multipart parts as a schema sees them: OpenAPI 3.0 describes files as strings."""
+    return {name: "" if isinstance(part, Upload) else part for name, part in parts.items()}

@@ -1,0 +1,45 @@
+"""Choosing the media type of an answer (RFC 9110, 12.5.1)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from simulator.web.body import media_type_of
+
+
+@lru_cache(maxsize=1024)
+def best_match(accept: str, offered: tuple[str, ...]) -> str | None:
+    """The offered media type that `Accept` likes best; the first offered wins a tie, None when it wants none of them."""
+    best: tuple[float, int, str] | None = None
+    wanted = [_range(part) for part in accept.split(",") if part.strip()]
+    if not wanted:
+        return offered[0] if offered else None
+    for place, media_type in enumerate(offered):
+        matching = [(specificity, quality) for name, quality in wanted if (specificity := _fits(name, media_type))]
+        if not matching:
+            continue
+        quality = max(matching)[1]
+        if quality > 0 and (best is None or (quality, -place) > best[:2]):
+            best = (quality, -place, media_type)
+    return best[2] if best else None
+
+
+def _range(part: str) -> tuple[str, float]:
+    quality = 1.0
+    for parameter in part.split(";")[1:]:
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "q":
+            try:
+                quality = float(value)
+            except ValueError:
+                quality = 0.0
+    return media_type_of(part), quality
+
+
+def _fits(wanted: str, media_type: str) -> int:
+    """How specific a media range that covers a media type is; 0 when it does not cover it."""
+    if wanted in ("*/*", "*"):
+        return 1
+    if wanted.endswith("/*"):
+        return 2 if media_type.startswith(wanted[:-1]) else 0
+    return 3 if wanted == media_type else 0

@@ -1,0 +1,560 @@
+"""One API as an ASGI application: a Connexion stack whose last link is ours.
+
+Connexion loads the document, resolves operationIds to functions, routes, secures and maps errors. The checks and the dispatch
+are ours because everything they need is compiled at start: per request Connexion would rebuild validators and decorators.
+
+    exceptions (Connexion) → routing (Connexion) → security (Connexion) → dispatch (ours)
+
+Nothing in here knows an API by name. The time of a world is read once per call, after the last await: from then until the
+answer is made, the world belongs to this call.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from email.utils import formatdate
+from functools import lru_cache, partial
+from typing import Any
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from simulator.apis.contract import (
+    CHANGING,
+    Api,
+    Call,
+    Kind,
+    Operation,
+    Problem,
+    Refusal,
+    Reply,
+    Sampler,
+)
+from simulator.engine.errors import EngineError
+from simulator.runtime.worlds import Stage
+from simulator.web.body import (
+    decode_json,
+    decode_multipart,
+    decode_text,
+    is_json,
+    media_type_of,
+    read_bytes,
+)
+from simulator.web.ledger import Ledger, Line
+from simulator.web.negotiation import best_match
+from simulator.web.paths import PathTable
+from simulator.web.schema import Validator, to_json_schema
+
+with warnings.catch_warnings():
+    # Connexion imports Starlette's test client, which warns about its own HTTP library.
+    warnings.simplefilter("ignore")
+    import connexion
+    from connexion.lifecycle import ConnexionRequest, ConnexionResponse
+    from connexion.middleware.abstract import ROUTING_CONTEXT, RoutedAPI, RoutedMiddleware
+    from connexion.middleware.exceptions import ExceptionMiddleware
+    from connexion.middleware.routing import RoutingMiddleware
+    from connexion.middleware.security import SecurityMiddleware
+    from connexion.operations import AbstractOperation
+    from connexion.resolver import Resolver
+    from connexion.security import NO_VALUE, AbstractSecurityHandler
+
+    from simulator.web.checks import SLASH, Parameters, Replies, RequestBody
+
+logger = logging.getLogger("understudy")
+
+EXCHANGE = "understudy"
+"""Key of the `Exchange` in an ASGI scope."""
+PATH_CHARACTERS_MAX = 4096
+VIOLATION_HEADER = "X-Understudy-Violation"
+METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace"})
+_HOST = re.compile(r"[A-Za-z0-9._~\-\[\]:]{1,255}")
+
+
+class RequestHeaders(Mapping[str, str]):
+    """The headers of an ASGI scope by lower-case name; decoded only when asked for."""
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
+        self._raw = raw
+
+    def __getitem__(self, name: str) -> str:
+        wanted = name.encode("latin-1", "replace")
+        for key, value in self._raw:
+            if key == wanted:
+                return value.decode("latin-1")
+        raise KeyError(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The first value under this name."""
+        wanted = name.encode("latin-1", "replace")
+        for key, value in self._raw:
+            if key == wanted:
+                return value.decode("latin-1")
+        return default
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(key.decode("latin-1") for key, _ in self._raw))
+
+    def __len__(self) -> int:
+        return len({key for key, _ in self._raw})
+
+
+class Exchange:
+    """One HTTP request on its way: which world, under which prefix, and how to answer it."""
+
+    __slots__ = ("headers", "is_head", "prefix", "scope", "send", "stage")
+
+    def __init__(self, stage: Stage, prefix: str, scope: Scope, send: Send) -> None:
+        self.stage = stage
+        self.prefix = prefix
+        self.scope = scope
+        self.send = send
+        self.headers = RequestHeaders(scope["headers"])
+        self.is_head = scope["method"] == "HEAD"
+
+    @property
+    def origin(self) -> str:
+        """Scheme and authority as the client wrote them; the server's address when the Host header is no host."""
+        host = self.headers.get("host", "")
+        if not _HOST.fullmatch(host):
+            server = self.scope.get("server") or ("127.0.0.1", 80)
+            host = f"{server[0]}:{server[1]}"
+        return f"{self.scope.get('scheme', 'http')}://{host}"
+
+    def stamp(self) -> dict[str, str]:
+        """The world's time as a `Date` header."""
+        return {"Date": _http_date(self.stage.world.now_ms // 1000).decode()}
+
+    async def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        """Send a whole response, with the world's time as its date."""
+        raw = [(name.lower().encode("latin-1"), _header_value(value)) for name, value in headers.items()]
+        raw.append((b"date", _http_date(self.stage.world.now_ms // 1000)))
+        if status != 204:
+            raw.append((b"content-length", str(len(body)).encode()))
+        await self.send({"type": "http.response.start", "status": status, "headers": raw})
+        await self.send({"type": "http.response.body", "body": b"" if self.is_head or status == 204 else body})
+
+
+def _header_value(value: str) -> bytes:
+    """A header value on one line; what does not fit in Latin-1 becomes a question mark."""
+    if not value.isprintable():
+        value = "".join(character if character.isprintable() else " " for character in value)
+    return value.encode("latin-1", "replace")
+
+
+@lru_cache(maxsize=64)
+def _http_date(seconds: int) -> bytes:
+    return formatdate(seconds, usegmt=True).encode()
+
+
+Rendered = tuple[int, dict[str, str], bytes]
+"""Status, headers and body, ready to be sent."""
+
+
+class Service:
+    """One API, served.
+
+    Args:
+        document: the OpenAPI document as loaded, references unresolved.
+        sampler: makes result values for the API's schemas.
+        strict: a reply that breaks the document becomes a 500 that says how.
+        body_bytes_max: larger request bodies are refused.
+
+    Raises:
+        ValueError: the document and the functions of the API do not fit together.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        document: dict[str, Any],
+        *,
+        sampler: Sampler,
+        ledger: Ledger,
+        strict: bool,
+        body_bytes_max: int,
+    ) -> None:
+        self.api = api
+        self.document = document
+        self.sampler = sampler
+        self.ledger = ledger
+        self.strict = strict
+        self.body_bytes_max = body_bytes_max
+        self.endpoints: dict[str, Endpoint] = {}
+        self._components = {"schemas": to_json_schema_all(document)}
+        self._compiled: dict[str | int, Validator] = {}
+        _require_match(api, document)
+        self._stack = connexion.ConnexionMiddleware(
+            self._nothing_here,
+            middlewares=[
+                ExceptionMiddleware,
+                _NoRedirects,
+                SecurityMiddleware,
+                partial(_Dispatch, service=self),
+            ],
+        )
+        self._stack.add_error_handler(Problem, self._on_problem)
+        self._stack.add_error_handler(HTTPException, self._on_http_exception)
+        self._stack.add_error_handler(Exception, self._on_crash)
+        self._stack.add_api(
+            copy.deepcopy(document),
+            resolver=Resolver(self._function),
+            security_map=dict.fromkeys(("apiKey", "basic", "bearer", "oauth2"), _security_handler(api)),
+        )
+        specification = self._stack.apis[0].specification
+        self.base_path: str = specification.base_path
+        self.paths = PathTable(self.base_path, specification)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request whose scope holds an `Exchange`, or be built (any other scope)."""
+        if scope["type"] != "http":
+            await self._stack(scope, receive, send)
+            return
+        exchange: Exchange = scope[EXCHANGE]
+        path: str = scope["path"]
+        if len(path) > PATH_CHARACTERS_MAX:
+            too_long = Problem(Kind.URI_TOO_LONG, f"the path is longer than {PATH_CHARACTERS_MAX} characters")
+            await exchange.answer(*_plainly(self.api.error(too_long, None), too_long))
+            return
+        if path.endswith("/") and len(path) > len(self.base_path) + 1:
+            scope["path"] = path.rstrip("/")
+        if scope["method"] == "OPTIONS" and (methods := self.allowed_at(scope["path"])):
+            await exchange.answer(204, {"Allow": ", ".join(methods)}, b"")
+            return
+        await self._stack(scope, receive, send)
+
+    def compile(self, schema: Any) -> Validator:
+        """The validator of a schema of this document, compiled once."""
+        key = schema.get("$ref") or id(schema)
+        if key not in self._compiled:
+            self._compiled[key] = Validator(schema, self._components)
+        return self._compiled[key]
+
+    def allowed_at(self, path: str) -> list[str]:
+        """What `Allow` says for this path; empty when there is nothing."""
+        methods = self.paths.methods_at(path)
+        if "GET" in methods and self._get_is_safe(path):
+            methods.append("HEAD")
+        return [*methods, "OPTIONS"] if methods else []
+
+    def _get_is_safe(self, path: str) -> bool:
+        return not any(
+            endpoint.method == "get" and endpoint.is_changing and endpoint.pattern.fullmatch(path)
+            for endpoint in self.endpoints.values()
+        )
+
+    def method_not_allowed(self, scope: Scope) -> Problem:
+        """The refusal of a method, with everything that would be allowed instead."""
+        allowed = ", ".join(self.allowed_at(scope["path"]))
+        return Problem(
+            Kind.METHOD_NOT_ALLOWED,
+            f"{scope['method']} is not possible here; allowed: {allowed}",
+            value=scope["method"],
+            headers={"Allow": allowed},
+        )
+
+    def _function(self, operation_id: str) -> Callable[[Call], Reply]:
+        return self.api.operations[operation_id].handler
+
+    async def _nothing_here(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Behind the last link: no operation of the document has this path."""
+        if scope["type"] == "http":
+            raise Problem(Kind.NO_SUCH_PATH, f"there is nothing at {scope['path']}", where="path")
+
+    async def _on_problem(self, request: ConnexionRequest, problem: Exception) -> ConnexionResponse:
+        assert isinstance(problem, Problem)
+        return await self._refuse(request.scope, problem)
+
+    async def _on_http_exception(self, request: ConnexionRequest, problem: Exception) -> ConnexionResponse:
+        assert isinstance(problem, HTTPException)
+        if problem.status_code == 405:
+            return await self._refuse(request.scope, self.method_not_allowed(request.scope))
+        return await self._refuse(request.scope, Problem(Kind.NO_SUCH_PATH, problem.detail, where="path"))
+
+    async def _on_crash(self, request: ConnexionRequest, problem: Exception) -> ConnexionResponse:
+        logger.error("%s %s crashed", request.scope["method"], request.scope["path"], exc_info=problem)
+        return await self._refuse(request.scope, Problem(Kind.INTERNAL, "understudy made a mistake; its log says more"))
+
+    async def _refuse(self, scope: Scope, problem: Problem) -> ConnexionResponse:
+        """What an error handler answers."""
+        operation_id = scope.get("extensions", {}).get(ROUTING_CONTEXT, {}).get("operation_id")
+        endpoint = self.endpoints.get(operation_id or "")
+        self.note(problem, endpoint.id if endpoint else "")
+        reply = self.api.error(problem, None)
+        exchange: Exchange = scope[EXCHANGE]
+        if endpoint is None or problem.kind is Kind.METHOD_NOT_ALLOWED:
+            status, headers, body = _plainly(reply, problem)
+        else:
+            status, headers, body = endpoint.render(reply, problem, None, "application/json")
+        return ConnexionResponse(status_code=status, headers=headers | exchange.stamp(), body=body)
+
+    def note(self, refusal: Refusal, operation_id: str) -> None:
+        """Write a client's violation of the document into the ledger."""
+        if isinstance(refusal, Problem) and refusal.kind is not Kind.INTERNAL:
+            self.ledger.add(Line("client", self.api.name, operation_id, refusal.pointer, refusal.detail))
+
+
+class Endpoint:
+    """One operation, ready to be called: everything about it that the document says is compiled."""
+
+    def __init__(self, service: Service, operation: Operation, specified: AbstractOperation) -> None:
+        self.id = operation.id
+        self.method: str = specified.method
+        self.is_changing = operation.role in CHANGING
+        self._service = service
+        self._api = service.api
+        self._handler = operation.handler
+        self._raw_body = operation.raw_body
+        self._rivals = service.paths.rivals_of(specified.path)
+        self.pattern = service.paths.pattern_of(specified.path)
+        raw = _raw_operation(service.document, specified.path, self.method)
+        self._parameters = Parameters(raw["parameters"], service.compile)
+        self._body = RequestBody(raw["requestBody"], service.compile) if "requestBody" in raw else None
+        self._replies = Replies(raw["responses"], service.compile)
+        self._reply_types = tuple(self._replies.media_types)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check, decode, handle, check, encode, answer."""
+        exchange: Exchange = scope[EXCHANGE]
+        if (exchange.is_head and self.is_changing) or (
+            self._rivals and any(rival.fullmatch(scope["path"]) for rival in self._rivals)
+        ):
+            raise self._service.method_not_allowed(scope)
+        headers = exchange.headers
+        stage = exchange.stage
+        call = Call(
+            world=stage.world,
+            operation=self.id,
+            params={},
+            body=None,
+            headers=headers,
+            base_url=f"{exchange.origin}{exchange.prefix}{self._service.base_path}",
+            settings=stage.scenario.settings[self._api.name],
+            sampler=self._service.sampler,
+        )
+        reply_type = "application/json"
+        refusal: Refusal | None = None
+        try:
+            reply_type = self._reply_type(headers)
+            call.params = self._parameters.read(scope["path_params"], scope["query_string"], headers)
+            if self._body is not None:
+                try:
+                    await self._read_body(call, receive)
+                except ConnectionError:
+                    return
+            stage.catch_up()
+            reply = self._handler(call)
+        except (Problem, EngineError) as problem:
+            refusal = problem
+            stage.catch_up()
+            self._service.note(problem, self.id)
+            reply = self._api.error(problem, call)
+        await exchange.answer(*self.render(reply, refusal, call, reply_type))
+
+    def _reply_type(self, headers: Mapping[str, str]) -> str:
+        """The media type to answer in.
+
+        Raises:
+            Problem: NOT_ACCEPTABLE.
+        """
+        offered = self._reply_types
+        if not offered:
+            return "application/json"
+        if self._api.replies_in_request_format:
+            given = media_type_of(headers.get("content-type", ""))
+            if given in offered:
+                return given
+        accept = headers.get("accept")
+        if accept is None:
+            return offered[0]
+        chosen = best_match(accept, offered)
+        if chosen is None:
+            raise Problem(
+                Kind.NOT_ACCEPTABLE,
+                f"Accept {accept!r} cannot be met; here are {' and '.join(offered)}",
+                where="header",
+                pointer="Accept",
+                value=accept,
+            )
+        return chosen
+
+    async def _read_body(self, call: Call, receive: Receive) -> None:
+        definition = self._body
+        assert definition is not None
+        headers = call.headers
+        body = await read_bytes(receive, headers.get("content-length"), self._service.body_bytes_max)
+        if self._raw_body:
+            call.body = body
+            return
+        if not body:
+            if definition.is_required:
+                raise Problem(Kind.MISSING_BODY, "a body is required and there is none", where="body")
+            return
+        content_type = headers.get("content-type")
+        media_type = definition.media_type_for(content_type)
+        call.body_format = media_type
+        if is_json(media_type):
+            call.body = decode_json(body)
+        elif media_type in self._api.codecs:
+            call.body = self._api.codecs[media_type].decode(body, self.id)
+        elif media_type == "multipart/form-data":
+            call.body = decode_multipart(body, content_type or "")
+        else:
+            call.body = decode_text(body)
+        definition.check(call.body, media_type)
+
+    def render(
+        self, reply: Reply, refusal: Refusal | None, call: Call | None, reply_type: str
+    ) -> Rendered:
+        """Check a reply against the document and encode it."""
+        headers = dict(reply.headers)
+        if isinstance(refusal, Problem) and refusal.headers:
+            headers = {**refusal.headers, **headers}
+        value = reply.body
+        media_type: str | None = reply.media_type
+        seen: Any = value
+        if value is None:
+            body, media_type = b"", None
+        elif isinstance(value, bytes):
+            body, media_type = value, media_type or reply_type
+            seen = value.decode("utf-8", "replace")
+        else:
+            if media_type is None:
+                known = is_json(reply_type) or reply_type in self._api.codecs
+                media_type = reply_type if known else "application/json"
+            if is_json(media_type):
+                body = orjson.dumps(value)
+            else:
+                body = self._api.codecs[media_type].encode(value, self.id)
+        violation = self._replies.violation(reply.status, media_type, seen, headers)
+        if violation is not None:
+            text = f"{self.id} {reply.status} {violation.pointer or '(whole)'}: {violation.message}"
+            self._service.ledger.add(Line("server", self._api.name, self.id, violation.pointer, violation.message))
+            logger.error("reply breaks the document: %s", text)
+            headers[VIOLATION_HEADER] = text
+            if self._service.strict:
+                reply = self._api.error(Problem(Kind.INTERNAL, f"the reply breaks the document: {text}"), call)
+                body = reply.body if isinstance(reply.body, bytes) else orjson.dumps(reply.body)
+                media_type = reply.media_type or "application/json"
+        if media_type is not None:
+            headers["Content-Type"] = media_type
+        return reply.status, headers, body
+
+
+class _DispatchAPI(RoutedAPI[Endpoint]):
+    def __init__(self, *args: Any, service: Service, **kwargs: Any) -> None:
+        self._service = service
+        super().__init__(*args, **kwargs)
+        self.add_paths()
+
+    def make_operation(self, operation: AbstractOperation) -> Endpoint:
+        endpoint = Endpoint(self._service, self._service.api.operations[operation.operation_id], operation)
+        self._service.endpoints[endpoint.id] = endpoint
+        return endpoint
+
+
+class _Dispatch(RoutedMiddleware[_DispatchAPI]):
+    """The last link: hands a routed call to its endpoint."""
+
+    api_cls = _DispatchAPI
+
+    def __init__(self, app: ASGIApp, *, service: Service) -> None:
+        super().__init__(app)
+        self._service = service
+
+    def add_api(self, specification: Any, **kwargs: Any) -> _DispatchAPI:
+        return super().add_api(specification, service=self._service, **kwargs)
+
+
+class _NoRedirects(RoutingMiddleware):
+    """Connexion's routing, except that a trailing slash is no reason for a redirect past the error envelope."""
+
+    def add_api(self, specification: Any, **kwargs: Any) -> None:
+        super().add_api(specification, **kwargs)
+        self.router.redirect_slashes = False
+        for route in self.router.routes:
+            route.app.redirect_slashes = False
+
+
+def _plainly(reply: Reply, problem: Problem) -> Rendered:
+    """A refusal that belongs to no operation, so no document says what it must look like."""
+    body = reply.body if isinstance(reply.body, bytes) else orjson.dumps(reply.body)
+    headers = {"Content-Type": reply.media_type or "application/json", **problem.headers, **reply.headers}
+    return reply.status, headers, body
+
+
+def _security_handler(api: Api) -> type[AbstractSecurityHandler]:
+    class Handler(AbstractSecurityHandler):
+        """Asks the API module whether these credentials are good."""
+
+        def get_fn(self, security_scheme: Mapping[str, Any], required_scopes: list[str]) -> Callable[..., Any]:
+            async def verify(request: ConnexionRequest) -> Any:
+                exchange: Exchange = request.scope[EXCHANGE]
+                settings = exchange.stage.scenario.settings[api.name]
+                problem = api.authenticate(exchange.headers.get("authorization"), settings)
+                if problem is not None:
+                    raise problem
+                return {}
+
+            return verify
+
+    return Handler
+
+
+def to_json_schema_all(document: Mapping[str, Any]) -> dict[str, Any]:
+    """All named schemas of a document as JSON Schema."""
+    schemas = document.get("components", {}).get("schemas", {})
+    return {name: to_json_schema(schema) for name, schema in schemas.items()}
+
+
+def _require_match(api: Api, document: Mapping[str, Any]) -> None:
+    documented = {
+        operation["operationId"]
+        for item in document["paths"].values()
+        for method, operation in item.items()
+        if method in METHODS
+    }
+    missing = documented - api.operations.keys()
+    surplus = api.operations.keys() - documented
+    if missing or surplus:
+        raise ValueError(
+            f"{api.document} and the functions of {api.name} do not fit together:"
+            f" no function for {sorted(missing)}, no operation for {sorted(surplus)}"
+        )
+
+
+def _raw_operation(document: Mapping[str, Any], path: str, method: str) -> dict[str, Any]:
+    """An operation with its parameters, body, responses and headers in place, and its schemas as written.
+
+    Connexion resolves references all the way down; here `$ref` in schemas is kept, so that a schema which many operations
+    share is compiled once and may be recursive.
+    """
+
+    def found(node: Any) -> Any:
+        while isinstance(node, Mapping) and "$ref" in node:
+            target: Any = document
+            for part in node["$ref"].removeprefix("#/").split("/"):
+                target = target[part.replace("~1", "/").replace("~0", "~")]
+            node = target
+        return node
+
+    item = document["paths"][path]
+    operation = dict(item[method])
+    parameters = {
+        (parameter["in"], parameter["name"]): parameter
+        for parameter in map(found, [*item.get("parameters", ()), *operation.get("parameters", ())])
+    }
+    operation["parameters"] = list(parameters.values())
+    if "requestBody" in operation:
+        operation["requestBody"] = found(operation["requestBody"])
+    operation["responses"] = {
+        str(status): response | {"headers": {name: found(one) for name, one in response.get("headers", {}).items()}}
+        for status, response in ((status, found(node)) for status, node in operation["responses"].items())
+    }
+    return operation
