@@ -62,7 +62,9 @@ def load_apis(names: Sequence[str] = ()) -> dict[str, Api]:
     if unknown:
         raise UsageError(f"there is no API {unknown[0]!r}; there are: {', '.join(API_MODULES)}")
     return {
-        name: import_module(f"simulator.apis.{name}").api for name in API_MODULES if not names or name in names
+        name: import_module(f"simulator.apis.{name}").api
+        for name in API_MODULES
+        if not names or name in names
     }
 
 
@@ -100,7 +102,9 @@ def load_scenario(wanted: str | Path, apis: Mapping[str, Api]) -> Scenario:
     return read_scenario(path, apis=declared)
 
 
-def assemble(settings: Settings, *, timesource: TimeSource = wall_clock, ledger: Ledger | None = None) -> Front:
+def assemble(
+    settings: Settings, *, timesource: TimeSource = wall_clock, ledger: Ledger | None = None
+) -> Front:
     """A server, ready to be run by any ASGI server.
 
     Raises:

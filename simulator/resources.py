@@ -16,7 +16,9 @@ def resource_folder(name: str) -> Path:
     for folder in (_PACKAGE / name, _PACKAGE.parent / name):
         if folder.is_dir():
             return folder
-    raise FileNotFoundError(f"the folder {name}/ is missing beside {_PACKAGE}; please install understudy again")
+    raise FileNotFoundError(
+        f"the folder {name}/ is missing beside {_PACKAGE}; please install understudy again"
+    )
 
 
 def shipped_scenarios() -> dict[str, Path]:

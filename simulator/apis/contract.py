@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import Enum
 from functools import lru_cache
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
 __all__ = [
@@ -264,7 +264,7 @@ class Api:
         """Register a function as the operation of the same name."""
 
         def register(handler: Handler) -> Handler:
-            name: str = handler.__name__  # type: ignore[attr-defined]
+            name: str = handler.__name__
             self.operations[name] = Operation(name, role, handler, raw_body)
             return handler
 

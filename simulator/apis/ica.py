@@ -14,6 +14,7 @@ import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from simulator.apis.contract import (
@@ -58,6 +59,7 @@ CODES = {
     429: "TooManyRequests",
     503: "ServiceUnavailable",
 }
+LOGGED = frozenset({State.SUCCEEDED, State.FAILED})
 REGION = "aps2"
 SYSTEM_LOGS = "/var/log/tessystemlogs"
 TOKEN_LASTS_MS = 3_600_000
@@ -163,15 +165,14 @@ def ListTaskRuns(call: Call) -> Reply:
 
 def summary(job: Job, call: Call) -> dict[str, Any]:
     """The wire form of a run in lists and as the answer to an abort."""
-    seed = call.world.seed
+    owner = _owner(call.world.seed)
     request: dict[str, Any] = job.request
-    tenant, workgroup = _tenant(seed), _workgroup(seed)
     name = request.get("name")
     resources = request.get("execution", {}).get("environment", {}).get("resources", {})
     view = {
         "id": job.id,
         "href": f"{call.base_url}/v1/tasks/runs/{job.id}",
-        "urn": f"urn:ilmn:iap:{REGION}:{tenant}:taskrun:{job.id}" + (f"#{name}" if name else ""),
+        "urn": f"urn:ilmn:iap:{REGION}:{owner.tenant}:taskrun:{job.id}" + (f"#{name}" if name else ""),
         "name": name,
         "description": request.get("description"),
         "status": WORDS[job.state],
@@ -179,10 +180,10 @@ def summary(job: Job, call: Call) -> dict[str, Any]:
         "typeOfResource": resources.get("type", "")[:WORD_CHARACTERS_MAX],
         "sizeOfResource": resources.get("size", "")[:WORD_CHARACTERS_MAX],
         "tierOfResource": resources.get("tier", "")[:WORD_CHARACTERS_MAX],
-        "acl": request.get("acl") or [f"tid:{tenant}", workgroup],
-        "tenantId": tenant,
-        "subTenantId": workgroup,
-        "createdBy": draw_uuid(seed, "ica", "user"),
+        "acl": request.get("acl") or list(owner.acl),
+        "tenantId": owner.tenant,
+        "subTenantId": owner.workgroup,
+        "createdBy": owner.user,
         "timeCreated": iso(job.created_ms),
         "timeModified": iso(job.since_ms),
     }
@@ -192,8 +193,9 @@ def summary(job: Job, call: Call) -> dict[str, Any]:
 def task_run(job: Job, call: Call) -> dict[str, Any]:
     """The wire form of a single run."""
     view = summary(job, call)
-    asked = _known(job.request.get("execution", {}), EXECUTION)
-    view["execution"] = {"retryLimit": 3, **asked, "retryCount": job.attempt - 1}
+    view["execution"] = execution = _known(job.request.get("execution", {}), EXECUTION)
+    execution.setdefault("retryLimit", 3)
+    execution["retryCount"] = job.attempt - 1
     logs = _logs(job)
     if logs:
         view["logs"] = [logs]
@@ -220,9 +222,6 @@ def _logs(job: Job) -> dict[str, Any]:
         where = f"{_log_folder(job.request)}/{job.id}"
         logs |= {"stdout": f"{where}/stdout-0.log", "stderr": f"{where}/stderr-0.log"}
     return {field: value for field, value in logs.items() if value}
-
-
-LOGGED = frozenset({State.SUCCEEDED, State.FAILED})
 
 
 def _log_folder(request: dict[str, Any]) -> str:
@@ -283,13 +282,27 @@ def _known(asked: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any
     return known
 
 
-def _tenant(seed: int) -> str:
-    """A long word in the letters of base64, as the service's tenants have."""
-    return _base64(b"".join(draw_bytes(seed, "ica", "tenant", part) for part in range(4))[:61])
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose runs they are: in one world, always the same."""
+
+    tenant: str
+    workgroup: str
+    user: str
+
+    @property
+    def acl(self) -> tuple[str, str]:
+        """Who may see a run when its request names nobody."""
+        return f"tid:{self.tenant}", self.workgroup
 
 
-def _workgroup(seed: int) -> str:
-    return f"wid:{draw_uuid(seed, 'ica', 'workgroup')}"
+@lru_cache(maxsize=1000)
+def _owner(seed: int) -> Owner:
+    # 61 bytes are the 82 letters that the service's tenants have.
+    tenant = b"".join(draw_bytes(seed, "ica", "tenant", part) for part in range(4))[:61]
+    return Owner(
+        _base64(tenant), f"wid:{draw_uuid(seed, 'ica', 'workgroup')}", draw_uuid(seed, "ica", "user")
+    )
 
 
 def _jwt(job: Job, call: Call) -> str:
@@ -312,6 +325,7 @@ def _json(value: Any) -> bytes:
 
 # ---- lists ------------------------------------------------------------------------------------------------------
 
+CHECK_BYTES = 6
 OWN_ACL = ("acl", "")
 """Label of the runs whose access list is the caller's own, so that the usual run has but one label, and all the same."""
 
@@ -378,9 +392,6 @@ def _read_token(token: str, call: Call) -> Wanted:
     return Wanted(*json.loads(content))
 
 
-CHECK_BYTES = 6
-
-
 def _check(content: bytes, call: Call) -> bytes:
     return draw_bytes(call.world.seed, "ica", "page", content.hex())[:CHECK_BYTES]
 
@@ -393,7 +404,8 @@ def _found(wanted: Wanted, call: Call) -> tuple[list[Job], int]:
     states = _states(wanted.status) if wanted.status else None
     labels = _label_groups(wanted, call.world.seed)
     order = ORDERS.get(field)
-    if order is None and not wanted.acls:
+    # The index counts a run once for each label it is found by, so with several entries of access lists it is of no use.
+    if order is None and "," not in wanted.acls:
         jobs = world.jobs(
             api.name,
             states=states,
@@ -408,7 +420,6 @@ def _found(wanted: Wanted, call: Call) -> tuple[list[Job], int]:
             api.name, field, order, offset=wanted.offset, limit=wanted.size, descending=descending
         )
         return jobs, world.count(api.name)
-    # A run with several of the entries asked for is found once for each.
     found = list({job.number: job for job in world.jobs(api.name, states=states, labels=labels)}.values())
     found.sort(key=lambda job: (order(job) if order else 0, job.number), reverse=descending)
     return found[wanted.offset : wanted.offset + wanted.size], len(found)
@@ -427,6 +438,6 @@ def _label_groups(wanted: Wanted, seed: int) -> list[list[Label]]:
         if entries
     ]
     for group in groups:
-        if ("acl", f"tid:{_tenant(seed)}") in group or ("acl", _workgroup(seed)) in group:
+        if any(("acl", entry) in group for entry in _owner(seed).acl):
             group.append(OWN_ACL)
     return groups

@@ -39,7 +39,9 @@ class UnreadableXml(Problem):
 
     def __init__(self, why: object, body: bytes) -> None:
         text = body.decode("utf-8", "replace")
-        super().__init__(Kind.MALFORMED_BODY, f"the body is not readable XML: {why}", where="body", value=text)
+        super().__init__(
+            Kind.MALFORMED_BODY, f"the body is not readable XML: {why}", where="body", value=text
+        )
 
 
 # ---- dates ----------------------------------------------------------------------------------------------------------

@@ -354,7 +354,7 @@ def dismiss_jobs_job_id_delete(call: Call) -> Reply:
     """An active job is dismissed and kept; one that has ended is removed, and its last words say dismissed, too."""
     job = call.world.apply(Cancel(api.name, call.params["jobId"]))
     if job.state.is_final:
-        job = job._replace(state=State.CANCELLED, since_ms=call.now_ms, finished_ms=call.now_ms)
+        job = job._replace(state=State.CANCELLED, step_ms=call.now_ms, finished_ms=call.now_ms)
     return Reply(200, status_info(call, job))
 
 

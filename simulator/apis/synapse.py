@@ -96,7 +96,8 @@ CACHEABLE = frozenset(
     TABLE + name for name in ("DownloadFromTableRequest", "QueryBundleRequest", "QueryNextPageToken")
 )
 NOT_IN_MADE_RESULTS = frozenset(
-    {"nextPageToken", "failureCode", "failureMessage", "jsonSubColumns", "maximumListLength"}
+    {"nextPageToken", "failureCode", "failureMessage"}
+    | {"defaultValue", "enumValues", "facetType", "jsonSubColumns", "maximumListLength"}
 )
 """A made result is one page, all of it went well, and its columns hold plain strings."""
 
@@ -351,15 +352,13 @@ def _fitted(value: Any, table: str | None) -> Any:
     for name in ("tableId", "entityId"):
         if name in fitted and table is not None:
             fitted[name] = table
-    for columns_name, rows_name in (("headers", "rows"), ("suggestedColumns", "sampleRows")):
-        columns, rows = fitted.get(columns_name, []), fitted.get(rows_name, [])
-        for number, column in enumerate(columns, 1):
-            column["name"] = f"{column['name']}_{number}"
-        for number, row in enumerate(rows, 1):
-            if "rowId" in row:
-                row["rowId"] = number
-            if "values" in row:
-                row["values"] = _cells(row["values"], len(columns))
+    columns = fitted.get("headers") or fitted.get("suggestedColumns") or fitted.get("schema") or []
+    for number, column in enumerate(columns, 1):
+        column |= {"id": str(300 + number), "name": f"{column['name']}_{number}"}
+    for number, row in enumerate(fitted.get("rows") or fitted.get("sampleRows") or [], 1):
+        row |= {"rowId": number, "versionNumber": 1}
+        if "values" in row:
+            row["values"] = _cells(row["values"], len(columns))
     return fitted
 
 
@@ -381,6 +380,7 @@ def _fit_query(result: dict[str, Any], job: Job, call: Call) -> None:
     if "rows" in rows:
         result["queryCount"] = len(rows["rows"])
         result["selectColumns"] = rows["headers"]
+        result["columnModels"] = [{**column, "maximumSize": 50} for column in rows["headers"]]
     result |= {"lastUpdatedOn": iso(job.created_ms), "facets": [], "actionsRequired": []}
     if isinstance(query, dict) and isinstance(query.get("sql"), str):
         result["combinedSql"] = query["sql"]

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from simulator.engine.job import Failure, Job
+
 if TYPE_CHECKING:
-    from simulator.engine.job import Failure, Job
     from simulator.engine.script import Playbook
 
 Outcome = TypeVar("Outcome", covariant=True)
@@ -20,7 +21,7 @@ class Command(Generic[Outcome]):
 
 
 @dataclass(frozen=True, slots=True)
-class Submit(Command["Job"]):
+class Submit(Command[Job]):
     """Make a job. The scenario's first matching rule gives its script.
 
     Raises `LimitReached` when the world is full.
@@ -55,7 +56,7 @@ class Submit(Command["Job"]):
 
 
 @dataclass(frozen=True, slots=True)
-class Claim(Command["tuple[Job, ...]"]):
+class Claim(Command[tuple[Job, ...]]):
     """Hand up to `count` waiting jobs to an external worker, by priority, then first come, first served."""
 
     api: str
@@ -63,7 +64,7 @@ class Claim(Command["tuple[Job, ...]"]):
 
 
 @dataclass(frozen=True, slots=True)
-class Touch(Command["Job"]):
+class Touch(Command[Job]):
     """The external worker is alive: its timeout begins anew. Raises `UnknownJob`, `NotAllowed` (not running)."""
 
     api: str
@@ -71,7 +72,7 @@ class Touch(Command["Job"]):
 
 
 @dataclass(frozen=True, slots=True)
-class Finish(Command["Job"]):
+class Finish(Command[Job]):
     """A worker reports the end: success, or failure when `failure` is given. Raises `UnknownJob`, `NotAllowed`."""
 
     api: str
@@ -82,7 +83,7 @@ class Finish(Command["Job"]):
 
 
 @dataclass(frozen=True, slots=True)
-class Cancel(Command["Job"]):
+class Cancel(Command[Job]):
     """Ask a job to stop; what that does is up to the API's rules and the scenario. Raises `UnknownJob`, `NotAllowed`."""
 
     api: str
@@ -91,7 +92,7 @@ class Cancel(Command["Job"]):
 
 
 @dataclass(frozen=True, slots=True)
-class Retry(Command["Job"]):
+class Retry(Command[Job]):
     """Run a job again: the same job, or a new one that points to it. Raises `UnknownJob`, `NotAllowed`."""
 
     api: str
@@ -99,16 +100,20 @@ class Retry(Command["Job"]):
 
 
 @dataclass(frozen=True, slots=True)
-class Amend(Command["Job"]):
+class Amend(Command[Job]):
     """Replace the request of a job that has not run yet. Raises `UnknownJob`, `NotAllowed`."""
 
     api: str
     job_id: str
     request: Any
+    fails_with: Failure | None = None
+    lasts_ms: int = 0
+    repeat_after_ms: int | None = None
+    """What the work itself does with the new request, as in `Submit`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Remove(Command["Job"]):
+class Remove(Command[Job]):
     """Take a job away with everything about it. Raises `UnknownJob`, `NotAllowed`."""
 
     api: str
@@ -116,7 +121,7 @@ class Remove(Command["Job"]):
 
 
 @dataclass(frozen=True, slots=True)
-class Release(Command["Job"]):
+class Release(Command[Job]):
     """Let a job whose script says `hold` go on. Raises `UnknownJob`, `NotAllowed` (it is not held)."""
 
     api: str

@@ -268,7 +268,8 @@ class World:
 
     def advance_and_tell(self, to_ms: int) -> list[Fired]:
         """As `advance`, and written into the journal; answers with the moves that happened, in order."""
-        self._fired = fired = []
+        fired: list[Fired] = []
+        self._fired = fired
         try:
             self.apply(MoveClock(to_ms))
         finally:
@@ -329,7 +330,7 @@ class World:
 
     def _claim(self, command: Claim) -> tuple[Job, ...]:
         crew = self._crews[command.api]
-        claimed = []
+        claimed: list[Job] = []
         while crew.claimable and len(claimed) < command.count:
             job = self._numbered(crew.claimable.peekitem(0)[1])
             timeout_ms = job.submit.timeout_ms
@@ -439,7 +440,13 @@ class World:
         job = self.job(command.api, command.job_id)
         if job.state not in self._rules[command.api].amend_in:
             raise NotAllowed(job, "amend")
-        return self._put(job._replace(request=command.request), job)
+        submit = replace(
+            job.submit,
+            fails_with=command.fails_with,
+            lasts_ms=command.lasts_ms,
+            repeat_after_ms=command.repeat_after_ms,
+        )
+        return self._put(job._replace(request=command.request, submit=submit), job)
 
     def _remove(self, command: Remove) -> Job:
         job = self.job(command.api, command.job_id)
@@ -513,11 +520,12 @@ class World:
 
     def _end(self, job: Job, step: Step) -> Job:
         """Carry out a final step."""
+        told = job if step.message is None else job._replace(message=step.message)
         if step.state is State.SUCCEEDED:
-            return self._succeed(job, job, step.result, step.cause)
+            return self._succeed(job, told, step.result, step.cause)
         if step.state is State.FAILED:
-            return self._fail(job, job, step.failure or Failure(), step.cause)
-        return self._leave(job, State.CANCELLED, step.cause)
+            return self._fail(job, told, step.failure or Failure(), step.cause)
+        return self._leave(told, State.CANCELLED, step.cause)
 
     def _wait_for_worker(self, job: Job, index: int, *, is_new: bool = False) -> Job:
         """Stay queued (or retrying) until a worker is free for step `index`."""
@@ -602,9 +610,7 @@ class World:
     def _length(self, lasts: Span, job: Job, purpose: str | int) -> int:
         if lasts.low_ms == lasts.high_ms:
             return lasts.low_ms
-        return draw_between(
-            lasts.low_ms, lasts.high_ms, self.seed, "step", job.number, job.attempt, purpose
-        )
+        return draw_between(lasts.low_ms, lasts.high_ms, self.seed, "step", job.number, job.attempt, purpose)
 
     # ---- workers ------------------------------------------------------------------------------------------------
 

@@ -49,7 +49,9 @@ class TimeMode:
         return cls(float(faster[1]))
 
     def __str__(self) -> str:
-        return {0: "frozen", 1: "real"}.get(self.rate, f"{self.rate:g}x")
+        if self.rate == 0:
+            return "frozen"
+        return "real" if self.rate == 1 else f"{self.rate:g}x"
 
 
 class Clock:

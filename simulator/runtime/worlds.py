@@ -16,7 +16,9 @@ DEFAULT_WORLD = "default"
 class Stage:
     """One world and what makes its time pass."""
 
-    def __init__(self, name: str, world: World, clock: Clock, scenario: Scenario, journal: MemoryJournal) -> None:
+    def __init__(
+        self, name: str, world: World, clock: Clock, scenario: Scenario, journal: MemoryJournal
+    ) -> None:
         self.name = name
         self.world = world
         self.clock = clock

@@ -56,6 +56,10 @@ class Notes:
         problem = Problem(self.file, line, column, path, message, severity)
         self._problems.setdefault((line, column, message), problem)
 
+    def add_at(self, mark: yaml.Mark, path: str, message: str, severity: Severity = "error") -> None:
+        """Note a problem where PyYAML has put its mark (which counts from 0)."""
+        self.add(mark.line + 1, mark.column + 1, path, message, severity)
+
     @property
     def has_errors(self) -> bool:
         """Something must be mended before the file can be used."""
@@ -92,15 +96,11 @@ class Node:
 
     def problem(self, message: str) -> None:
         """Note that this value is wrong."""
-        self._note(message, "error")
+        self.notes.add_at(self.raw.start_mark, self.path, message)
 
     def warn(self, message: str) -> None:
         """Note that this value will surprise."""
-        self._note(message, "warning")
-
-    def _note(self, message: str, severity: Severity) -> None:
-        mark = self.raw.start_mark
-        self.notes.add(mark.line + 1, mark.column + 1, self.path, message, severity)
+        self.notes.add_at(self.raw.start_mark, self.path, message, "warning")
 
     @property
     def is_mapping(self) -> bool:
@@ -318,14 +318,11 @@ def _compose(text: str, notes: Notes) -> yaml.Node | None:
         message = ", ".join(filter(None, [error.context, error.problem]))
         if "expected a single document" in message:
             message = "a second document begins here; a scenario is one document"
-        notes.add(mark.line + 1, mark.column + 1, "", message)
+        notes.add_at(mark, "", message)
         return None
     except (ValueError, OverflowError, IndexError):
         # PyYAML's scanner lets some of Python's own errors through: an escape beyond Unicode, an endless version number.
-        mark = loader.get_mark()
-        notes.add(
-            mark.line + 1, mark.column + 1, "", "a character or number here is beyond what YAML can write"
-        )
+        notes.add_at(loader.get_mark(), "", "a character or number here is beyond what YAML can write")
         return None
     if root is None:
         notes.add(1, 1, "", "is empty; a scenario needs at least `jobs:`")
@@ -357,7 +354,7 @@ def _is_bounded(root: yaml.Node, notes: Notes) -> bool:
         elif values > VALUES_MAX:
             message = f"there are more than {VALUES_MAX} values once all aliases are written out"
         if message:
-            notes.add(raw.start_mark.line + 1, raw.start_mark.column + 1, "", message)
+            notes.add_at(raw.start_mark, "", message)
             return False
         if isinstance(raw, yaml.SequenceNode):
             waiting.extend((item, depth + 1) for item in raw.value)
@@ -366,9 +363,8 @@ def _is_bounded(root: yaml.Node, notes: Notes) -> bool:
     return True
 
 
-_NULL, _BOOL, _INT, _FLOAT, _STR = (
-    f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str")
-)
+_YAML_TAG = "tag:yaml.org,2002:"
+_NULL, _BOOL, _INT, _FLOAT, _STR = (_YAML_TAG + name for name in ("null", "bool", "int", "float", "str"))
 # YAML 1.2.2, section 10.3.2, in order.
 _CORE_SCHEMA = (
     (_NULL, re.compile(r"(?:null|Null|NULL|~|)\Z")),
@@ -406,13 +402,8 @@ class _Loader(yaml.SafeLoader):
                 problem=f"there are more than {VALUES_MAX} values", problem_mark=event.start_mark
             )
         if getattr(event, "tag", None) is not None:
-            mark = event.start_mark
-            self._notes.add(
-                mark.line + 1,
-                mark.column + 1,
-                "",
-                f"tags like {shown(event.tag, quote=False)} have no place here",
-            )
+            tag = shown(event.tag.replace(_YAML_TAG, "!!"), quote=False)
+            self._notes.add_at(event.start_mark, "", f"tags like {tag} have no place here")
             event.tag = None
             if isinstance(event, yaml.ScalarEvent):
                 event.implicit = (not event.style, True)

@@ -125,7 +125,9 @@ def decode_multipart(body: bytes, content_type: str) -> dict[str, Any]:
         parser.write(body)
         parser.finalize()
     except (FormParserError, ValueError, LookupError) as problem:
-        raise Problem(Kind.MALFORMED_BODY, f"the body is not multipart/form-data: {problem}", where="body") from None
+        raise Problem(
+            Kind.MALFORMED_BODY, f"the body is not multipart/form-data: {problem}", where="body"
+        ) from None
     if body and not parts and not ended:
         raise Problem(Kind.MALFORMED_BODY, "the body is not multipart/form-data: no part in it", where="body")
     return parts

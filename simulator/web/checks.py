@@ -62,9 +62,9 @@ class Parameter:
         self._coerce_item = _COERCE.get(schema.get("items", {}).get("type", ""), _as_text)
         self._validator = compile_(schema)
         # The commonest schema by far, `type: string` and nothing else, accepts every text.
-        self._accepts_any_text = {key for key in schema if key not in ("description", "example", "default")} == {
-            "type"
-        } and schema["type"] == "string"
+        self._accepts_any_text = {
+            key for key in schema if key not in ("description", "example", "default")
+        } == {"type"} and schema["type"] == "string"
 
     def read(self, raw: Any) -> Any:
         """The typed value of a text (or of a list of texts).
@@ -146,7 +146,9 @@ class Parameters:
         try:
             given = parse_qs(query.decode("latin-1"), keep_blank_values=True, max_num_fields=1000)
         except ValueError:
-            raise Problem(Kind.BAD_PARAMETER, "there are more than 1000 query parameters", where="query") from None
+            raise Problem(
+                Kind.BAD_PARAMETER, "there are more than 1000 query parameters", where="query"
+            ) from None
         arrays = {}
         if self._arrays:
             wanted = {name: given[name] for name in (one["name"] for one in self._arrays) if name in given}
@@ -171,7 +173,7 @@ class RequestBody:
             media_type.lower(): compile_(content.get("schema", _ANYTHING))
             for media_type, content in definition["content"].items()
         }
-        self.media_types = list(self._by_media_type)
+        self.media_types: list[str] = list(self._by_media_type)
 
     def media_type_for(self, content_type: str | None) -> str:
         """The declared media type that a Content-Type falls under; without one, the first.
@@ -218,12 +220,16 @@ class Replies:
     """What an operation may answer, by status and media type."""
 
     def __init__(self, responses: Mapping[str, Any], compile_: Callable[[Any], Validator]) -> None:
-        self._by_status = {str(status): _Response(response, compile_) for status, response in responses.items()}
+        self._by_status = {
+            str(status): _Response(response, compile_) for status, response in responses.items()
+        }
         successes = [r for status, r in sorted(self._by_status.items()) if status.startswith("2")]
-        self.media_types = list(dict.fromkeys(name for response in successes for name in response.contents))
+        self.media_types: list[str] = list(dict.fromkeys(name for response in successes for name in response.contents))
         """Media types of the successful answers, preferred first."""
 
-    def violation(self, status: int, media_type: str | None, value: Any, headers: Mapping[str, str]) -> Violation | None:
+    def violation(
+        self, status: int, media_type: str | None, value: Any, headers: Mapping[str, str]
+    ) -> Violation | None:
         """How this reply breaks the document; None when it does not.
 
         `value` is the JSON value or the text that is sent, None for an empty body.

@@ -41,7 +41,8 @@ class Control:
         parts = path.strip("/").split("/")[1:]
         match parts:
             case ["health"]:
-                await self._only(exchange, method, ("GET", "HEAD")) or await self._health(exchange)
+                if not await self._only(exchange, method, ("GET", "HEAD")):
+                    await self._health(exchange)
             case ["worlds", name, "clock", "advance"]:
                 if not await self._only(exchange, method, ("POST",)):
                     await self._advance(name, exchange, receive)
@@ -58,7 +59,9 @@ class Control:
         if method in allowed:
             return False
         listed = ", ".join(allowed)
-        await refuse(exchange, 405, f"{method} is not possible here; allowed: {listed}", headers={"Allow": listed})
+        await refuse(
+            exchange, 405, f"{method} is not possible here; allowed: {listed}", headers={"Allow": listed}
+        )
         return True
 
     async def _health(self, exchange: Exchange) -> None:

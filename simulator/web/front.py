@@ -71,12 +71,14 @@ class Front:
             await self._serve_index(exchange)
         else:
             served = ", ".join(f"/{one}" for one in self.services)
-            await refuse(exchange, 404, f"there is nothing at {path}", f"served: {served}, {control.PREFIX}/health")
+            await refuse(
+                exchange, 404, f"there is nothing at {path}", f"served: {served}, {control.PREFIX}/health"
+            )
 
     async def _hand_on(
         self, service: Service, exchange: Exchange, path: str, receive: Receive, send: Send
     ) -> None:
-        scope = exchange.scope | {"path": path, "root_path": "", EXCHANGE: exchange}
+        scope = {**exchange.scope, "path": path, "root_path": "", EXCHANGE: exchange}
         await service(scope, receive, send)
 
     async def _serve_index(self, exchange: Exchange) -> None:
@@ -123,11 +125,14 @@ class Front:
     async def build(self) -> None:
         """Let Connexion build its stacks now; otherwise the first call would pay for it."""
 
-        async def silence(*_: Message) -> Message:
+        async def receive() -> Message:
             return {"type": "lifespan.shutdown"}
 
+        async def send(message: Message) -> None:
+            pass
+
         for service in self.services.values():
-            await service({"type": "lifespan"}, silence, silence)
+            await service({"type": "lifespan"}, receive, send)
 
 
 def _is_page(rest: str) -> bool:

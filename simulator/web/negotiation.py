@@ -15,7 +15,9 @@ def best_match(accept: str, offered: tuple[str, ...]) -> str | None:
     if not wanted:
         return offered[0] if offered else None
     for place, media_type in enumerate(offered):
-        matching = [(specificity, quality) for name, quality in wanted if (specificity := _fits(name, media_type))]
+        matching = [
+            (specificity, quality) for name, quality in wanted if (specificity := _fits(name, media_type))
+        ]
         if not matching:
             continue
         quality = max(matching)[1]

@@ -82,4 +82,6 @@ def swagger_asset(name: str) -> tuple[str, bytes] | None:
     """Content type and bytes of one of Swagger UI's files; None for any other name."""
     if name not in _ASSETS:
         return None
-    return mimetypes.guess_type(name)[0] or "application/octet-stream", (Path(str(swagger_ui_path)) / name).read_bytes()
+    return mimetypes.guess_type(name)[0] or "application/octet-stream", (
+        Path(str(swagger_ui_path)) / name
+    ).read_bytes()

@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 import jsonschema_rs
 
-_NOT_FOR_VALIDATION = frozenset({"example", "xml", "discriminator", "externalDocs", "deprecated", "description", "title"})
+_NOT_FOR_VALIDATION = frozenset(
+    {"example", "xml", "discriminator", "externalDocs", "deprecated", "description", "title"}
+)
 _OF_SCHEMAS = frozenset({"properties", "patternProperties"})
 
 

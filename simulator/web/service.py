@@ -61,9 +61,9 @@ with warnings.catch_warnings():
     from connexion.middleware.security import SecurityMiddleware
     from connexion.operations import AbstractOperation
     from connexion.resolver import Resolver
-    from connexion.security import NO_VALUE, AbstractSecurityHandler
+    from connexion.security import AbstractSecurityHandler
 
-    from simulator.web.checks import SLASH, Parameters, Replies, RequestBody
+    from simulator.web.checks import Parameters, Replies, RequestBody
 
 logger = logging.getLogger("understudy")
 
@@ -138,7 +138,9 @@ class Exchange:
         if status != 204:
             raw.append((b"content-length", str(len(body)).encode()))
         await self.send({"type": "http.response.start", "status": status, "headers": raw})
-        await self.send({"type": "http.response.body", "body": b"" if self.is_head or status == 204 else body})
+        await self.send(
+            {"type": "http.response.body", "body": b"" if self.is_head or status == 204 else body}
+        )
 
 
 def _header_value(value: str) -> bytes:
@@ -279,7 +281,9 @@ class Service:
 
     async def _on_crash(self, request: ConnexionRequest, problem: Exception) -> ConnexionResponse:
         logger.error("%s %s crashed", request.scope["method"], request.scope["path"], exc_info=problem)
-        return await self._refuse(request.scope, Problem(Kind.INTERNAL, "understudy made a mistake; its log says more"))
+        return await self._refuse(
+            request.scope, Problem(Kind.INTERNAL, "understudy made a mistake; its log says more")
+        )
 
     async def _refuse(self, scope: Scope, problem: Problem) -> ConnexionResponse:
         """What an error handler answers."""
@@ -409,9 +413,7 @@ class Endpoint:
             call.body = decode_text(body)
         definition.check(call.body, media_type)
 
-    def render(
-        self, reply: Reply, refusal: Refusal | None, call: Call | None, reply_type: str
-    ) -> Rendered:
+    def render(self, reply: Reply, refusal: Refusal | None, call: Call | None, reply_type: str) -> Rendered:
         """Check a reply against the document and encode it."""
         headers = dict(reply.headers)
         if isinstance(refusal, Problem) and refusal.headers:
@@ -435,11 +437,15 @@ class Endpoint:
         violation = self._replies.violation(reply.status, media_type, seen, headers)
         if violation is not None:
             text = f"{self.id} {reply.status} {violation.pointer or '(whole)'}: {violation.message}"
-            self._service.ledger.add(Line("server", self._api.name, self.id, violation.pointer, violation.message))
+            self._service.ledger.add(
+                Line("server", self._api.name, self.id, violation.pointer, violation.message)
+            )
             logger.error("reply breaks the document: %s", text)
             headers[VIOLATION_HEADER] = text
             if self._service.strict:
-                reply = self._api.error(Problem(Kind.INTERNAL, f"the reply breaks the document: {text}"), call)
+                reply = self._api.error(
+                    Problem(Kind.INTERNAL, f"the reply breaks the document: {text}"), call
+                )
                 body = reply.body if isinstance(reply.body, bytes) else orjson.dumps(reply.body)
                 media_type = reply.media_type or "application/json"
         if media_type is not None:
@@ -469,7 +475,8 @@ class _Dispatch(RoutedMiddleware[_DispatchAPI]):
         self._service = service
 
     def add_api(self, specification: Any, **kwargs: Any) -> _DispatchAPI:
-        return super().add_api(specification, service=self._service, **kwargs)
+        added: _DispatchAPI = super().add_api(specification, service=self._service, **kwargs)
+        return added
 
 
 class _NoRedirects(RoutingMiddleware):
@@ -493,7 +500,9 @@ def _security_handler(api: Api) -> type[AbstractSecurityHandler]:
     class Handler(AbstractSecurityHandler):
         """Asks the API module whether these credentials are good."""
 
-        def get_fn(self, security_scheme: Mapping[str, Any], required_scopes: list[str]) -> Callable[..., Any]:
+        def get_fn(
+            self, security_scheme: Mapping[str, Any], required_scopes: list[str]
+        ) -> Callable[..., Any]:
             async def verify(request: ConnexionRequest) -> Any:
                 exchange: Exchange = request.scope[EXCHANGE]
                 settings = exchange.stage.scenario.settings[api.name]
@@ -554,7 +563,8 @@ def _raw_operation(document: Mapping[str, Any], path: str, method: str) -> dict[
     if "requestBody" in operation:
         operation["requestBody"] = found(operation["requestBody"])
     operation["responses"] = {
-        str(status): response | {"headers": {name: found(one) for name, one in response.get("headers", {}).items()}}
+        str(status): response
+        | {"headers": {name: found(one) for name, one in response.get("headers", {}).items()}}
         for status, response in ((status, found(node)) for status, node in operation["responses"].items())
     }
     return operation

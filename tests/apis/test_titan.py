@@ -15,9 +15,12 @@ BOUNDARY = "----a-boundary"
 MULTIPART = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
 
 FAIL_FIELDS = b'Content-Disposition: form-data; name="reason"\r\n\r\nbad_exit'
-LOG_FILE = (
-    b'Content-Disposition: form-data; name="log"; filename="job.log"\r\nContent-Type: text/plain\r\n\r\nit ran\n'
-)
+LOG_FILE = b'Content-Disposition: form-data; name="log"; filename="job.log"\r\nContent-Type: text/plain\r\n\r\nit ran\n'
+
+
+def serve(scenario: str = "happy", *, seed: int = 7) -> Kit:
+    """A server that serves this API alone."""
+    return Kit(scenario, seed=seed, apis=("titan",))
 
 
 def multipart(*parts: bytes) -> bytes:
@@ -152,7 +155,7 @@ CELLS = [
 
 @pytest.mark.parametrize(("operation", "state", "expected"), CELLS)
 def test_each_operation_answers_by_the_state_of_the_job(operation: str, state: str, expected: str) -> None:
-    kit = Kit()
+    kit = serve()
     job_id = job_in(kit, state)
     assert in_words(call(kit, operation, job_id)) == expected
     after = AFTERWARDS.get(operation, {}).get(state, state)
@@ -164,7 +167,7 @@ def test_each_operation_answers_by_the_state_of_the_job(operation: str, state: s
 
 
 def test_a_new_job_is_shown_with_its_defaults_and_no_field_without_a_value() -> None:
-    answer = Kit().post(JOBS, json={"jobs": [{"image": "acme/resize:3"}]})
+    answer = serve().post(JOBS, json={"jobs": [{"image": "acme/resize:3"}]})
     assert answer.status == 201
     [job] = answer.json()["jobs"]
     assert job == {
@@ -182,7 +185,7 @@ def test_a_new_job_is_shown_with_its_defaults_and_no_field_without_a_value() -> 
 
 
 def test_a_batch_is_answered_in_its_own_order() -> None:
-    kit = Kit()
+    kit = serve()
     images = ["c:1", "a:1", "b:1"]
     answer = kit.post(JOBS, json={"jobs": [{"image": image, "payload": image} for image in images]})
     assert [job["image"] for job in answer.json()["jobs"]] == images
@@ -204,7 +207,7 @@ def test_a_batch_is_answered_in_its_own_order() -> None:
     ],
 )
 def test_one_bad_job_keeps_the_whole_batch_out_and_is_named(second: dict[str, Any], field: str) -> None:
-    kit = Kit()
+    kit = serve()
     answer = kit.post(JOBS, json={"jobs": [{"image": "good:1"}, second]})
     assert answer.status == 400
     assert answer.json()["error"]["fields"] == field
@@ -214,12 +217,12 @@ def test_one_bad_job_keeps_the_whole_batch_out_and_is_named(second: dict[str, An
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"jobs": {}}', b"{}"])
 def test_a_body_that_is_no_list_of_jobs_is_refused(body: bytes) -> None:
-    answer = Kit().post(JOBS, data=body, headers={"Content-Type": "application/json"})
+    answer = serve().post(JOBS, data=body, headers={"Content-Type": "application/json"})
     assert in_words(answer) == "400 error"
 
 
 def test_a_delayed_job_is_queued_when_its_delay_has_passed() -> None:
-    kit = Kit()
+    kit = serve()
     job = enqueue(kit, delay=30)
     assert job["status"] == "delayed"
     kit.advance("29999ms")
@@ -233,16 +236,25 @@ def test_a_delayed_job_is_queued_when_its_delay_has_passed() -> None:
 
 
 def test_consume_hands_out_high_priority_first_and_first_come_first_served_within_one() -> None:
-    kit = Kit()
-    names = {enqueue(kit, priority=priority)["id"]: name for name, priority in
-             [("low 1", 0), ("middle 1", 1), ("high 1", 2), ("low 2", 0), ("high 2", 2), ("middle 2", 1)]}
+    kit = serve()
+    names = {
+        enqueue(kit, priority=priority)["id"]: name
+        for name, priority in [
+            ("low 1", 0),
+            ("middle 1", 1),
+            ("high 1", 2),
+            ("low 2", 0),
+            ("high 2", 2),
+            ("middle 2", 1),
+        ]
+    }
     assert [names[job["id"]] for job in consume(kit, 10)] == [
         "high 1", "high 2", "middle 1", "middle 2", "low 1", "low 2",
     ]  # fmt: skip
 
 
 def test_first_come_is_counted_from_the_entry_into_the_queue() -> None:
-    kit = Kit()
+    kit = serve()
     delayed = enqueue(kit, delay=10)
     kit.advance("5s")
     straight = enqueue(kit)
@@ -251,7 +263,7 @@ def test_first_come_is_counted_from_the_entry_into_the_queue() -> None:
 
 
 def test_consume_takes_one_job_unless_asked_for_more() -> None:
-    kit = Kit()
+    kit = serve()
     for _ in range(3):
         enqueue(kit)
     assert len(kit.get(f"{JOBS}/consume").json()["jobs"]) == 1
@@ -259,14 +271,14 @@ def test_consume_takes_one_job_unless_asked_for_more() -> None:
 
 
 def test_a_job_is_handed_to_one_worker_only() -> None:
-    kit = Kit()
+    kit = serve()
     made = {enqueue(kit)["id"] for _ in range(6)}
     taken = [job["id"] for _ in range(4) for job in consume(kit, 2)]
     assert sorted(taken) == sorted(made)
 
 
 def test_a_consumed_job_says_when_it_was_started() -> None:
-    kit = Kit()
+    kit = serve()
     enqueue(kit)
     kit.advance("250ms")
     [job] = consume(kit)
@@ -275,7 +287,7 @@ def test_a_consumed_job_says_when_it_was_started() -> None:
 
 
 def test_peek_claims_nothing() -> None:
-    kit = Kit()
+    kit = serve()
     made = [enqueue(kit)["id"] for _ in range(12)]
     assert len(kit.get(JOBS).json()["jobs"]) == 10
     assert sorted(job["id"] for job in jobs(kit)) == sorted(made)
@@ -284,7 +296,7 @@ def test_peek_claims_nothing() -> None:
 
 
 def test_peek_shows_jobs_in_every_state_until_they_are_deleted() -> None:
-    kit = Kit()
+    kit = serve()
     finished = job_in(kit, "succeeded")
     enqueue(kit, delay=5)
     assert sorted(job["status"] for job in jobs(kit)) == ["delayed", "succeeded"]
@@ -295,7 +307,7 @@ def test_peek_shows_jobs_in_every_state_until_they_are_deleted() -> None:
 @pytest.mark.parametrize("path", [JOBS, f"{JOBS}/consume"])
 @pytest.mark.parametrize("count", ["-1", "many"])
 def test_a_count_that_is_none_is_refused_by_name(path: str, count: str) -> None:
-    answer = Kit().get(f"{path}?n={count}")
+    answer = serve().get(f"{path}?n={count}")
     assert answer.status == 400
     assert answer.json()["error"]["fields"] == "n"
 
@@ -304,7 +316,7 @@ def test_a_count_that_is_none_is_refused_by_name(path: str, count: str) -> None:
 
 
 def test_a_silent_worker_loses_its_job_when_the_timeout_has_passed() -> None:
-    kit = Kit()
+    kit = serve()
     job_id = enqueue(kit, timeout=2)["id"]
     kit.advance("10s")
     consume(kit)
@@ -317,7 +329,7 @@ def test_a_silent_worker_loses_its_job_when_the_timeout_has_passed() -> None:
 
 
 def test_touch_gives_the_worker_its_whole_timeout_again() -> None:
-    kit = Kit()
+    kit = serve()
     job_id = enqueue(kit, timeout=2)["id"]
     consume(kit)
     kit.advance("1500ms")
@@ -330,7 +342,7 @@ def test_touch_gives_the_worker_its_whole_timeout_again() -> None:
 
 @pytest.mark.parametrize("operation", ["success", "fail", "touch"])
 def test_a_worker_that_comes_late_is_told_and_changes_nothing(operation: str) -> None:
-    kit = Kit()
+    kit = serve()
     job_id = enqueue(kit, timeout=2)["id"]
     consume(kit)
     kit.advance("2s")
@@ -342,7 +354,7 @@ def test_a_worker_that_comes_late_is_told_and_changes_nothing(operation: str) ->
 
 @pytest.mark.parametrize("operation", ["success", "fail", "touch"])
 def test_a_worker_whose_job_was_cancelled_is_told(operation: str) -> None:
-    kit = Kit()
+    kit = serve()
     job_id = enqueue(kit)["id"]
     consume(kit)
     call(kit, "cancel", job_id)
@@ -367,7 +379,7 @@ def chain(kit: Kit) -> list[dict[str, Any]]:
 
 
 def test_a_failing_job_becomes_a_chain_of_new_jobs_each_a_delay_later() -> None:
-    kit = Kit()
+    kit = serve()
     enqueue(kit, max_retries=2, retries_delay=10, payload="p", priority=1)
     for _ in range(3):
         [taken] = consume(kit, 5)
@@ -386,7 +398,7 @@ def test_a_failing_job_becomes_a_chain_of_new_jobs_each_a_delay_later() -> None:
 
 
 def test_a_retry_waits_as_delayed_job_with_the_delay_of_retries() -> None:
-    kit = Kit()
+    kit = serve()
     enqueue(kit, max_retries=1, retries_delay=10)
     [taken] = consume(kit)
     report(kit, taken["id"], "fail")
@@ -396,7 +408,7 @@ def test_a_retry_waits_as_delayed_job_with_the_delay_of_retries() -> None:
 
 
 def test_a_retry_without_delay_is_queued_at_once() -> None:
-    kit = Kit()
+    kit = serve()
     enqueue(kit, max_retries=1, retries_delay=0)
     [taken] = consume(kit)
     report(kit, taken["id"], "fail")
@@ -404,7 +416,7 @@ def test_a_retry_without_delay_is_queued_at_once() -> None:
 
 
 def test_a_timeout_is_retried_as_well() -> None:
-    kit = Kit()
+    kit = serve()
     enqueue(kit, max_retries=1, retries_delay=0, timeout=2)
     consume(kit)
     kit.advance("2s")
@@ -412,7 +424,7 @@ def test_a_timeout_is_retried_as_well() -> None:
 
 
 def test_cancelled_and_succeeded_jobs_are_not_retried_by_themselves() -> None:
-    kit = Kit()
+    kit = serve()
     for _ in range(2):
         enqueue(kit, max_retries=3, retries_delay=0)
     done, cancelled = consume(kit, 2)
@@ -423,7 +435,7 @@ def test_cancelled_and_succeeded_jobs_are_not_retried_by_themselves() -> None:
 
 
 def test_a_failed_job_with_retries_of_its_own_is_not_retried_by_hand() -> None:
-    kit = Kit()
+    kit = serve()
     job_id = enqueue(kit, max_retries=1)["id"]
     consume(kit)
     report(kit, job_id, "fail")
@@ -434,7 +446,7 @@ def test_a_failed_job_with_retries_of_its_own_is_not_retried_by_hand() -> None:
 
 @pytest.mark.parametrize(("state", "retries"), [("succeeded", 3), ("cancelled", 3), ("failed", 0)])
 def test_a_retry_by_hand_is_a_new_job_and_leaves_the_old_one_alone(state: str, retries: int) -> None:
-    kit = Kit()
+    kit = serve()
     old_id = enqueue(kit, max_retries=retries, payload="p", priority=2, retries_delay=7)["id"]
     if state == "cancelled":
         call(kit, "cancel", old_id)
@@ -474,7 +486,14 @@ def log_after(kit: Kit, outcome: str, *parts: bytes) -> Answer:
     return call(kit, "log", job_id)
 
 
-LOGS = [b"", b"one line\n", b"\r\nCR LF\r\n--\r\n", "größer → 100 %\n".encode(), b"\x00not \xff\xfe UTF-8\n", b"x" * 70_000]
+LOGS = [
+    b"",
+    b"one line\n",
+    b"\r\nCR LF\r\n--\r\n",
+    "größer → 100 %\n".encode(),
+    b"\x00not \xff\xfe UTF-8\n",
+    b"x" * 70_000,
+]
 
 
 @pytest.mark.parametrize("log", LOGS, ids=lambda log: repr(log[:20]))
@@ -489,13 +508,13 @@ LOGS = [b"", b"one line\n", b"\r\nCR LF\r\n--\r\n", "größer → 100 %\n".encod
     ids=["file of unknown type", "text file", "plain field", "field without file name"],
 )
 def test_a_log_is_kept_byte_for_byte_however_it_was_sent(headers: str, log: bytes) -> None:
-    answer = log_after(Kit(), "success", log_part(log, headers))
+    answer = log_after(serve(), "success", log_part(log, headers))
     assert (answer.status, answer.content) == (200, log)
     assert answer.headers["content-type"].startswith("text/plain")
 
 
 def test_the_log_of_a_failed_job_is_kept_and_its_reason_shown() -> None:
-    kit = Kit()
+    kit = serve()
     job_id = enqueue(kit)["id"]
     consume(kit)
     kit.advance("1500ms")
@@ -508,7 +527,7 @@ def test_the_log_of_a_failed_job_is_kept_and_its_reason_shown() -> None:
 
 
 def test_a_log_goes_with_its_job() -> None:
-    kit = Kit()
+    kit = serve()
     job_id = job_in(kit, "succeeded")
     assert call(kit, "log", job_id).content == b"it ran\n"
     call(kit, "delete", job_id)
@@ -516,7 +535,7 @@ def test_a_log_goes_with_its_job() -> None:
 
 
 def test_a_refusal_of_a_log_is_json_for_a_client_that_wants_text() -> None:
-    kit = Kit()
+    kit = serve()
     answer = call(kit, "log", job_in(kit, "running"))
     assert answer.status == 428
     assert answer.headers["content-type"].startswith("application/json")
@@ -528,11 +547,15 @@ def test_a_refusal_of_a_log_is_json_for_a_client_that_wants_text() -> None:
         ("success", [FAIL_FIELDS], "log"),
         ("fail", [FAIL_FIELDS], "log"),
         ("fail", [LOG_FILE], "reason"),
-        ("fail", [b'Content-Disposition: form-data; name="reason"\r\n\r\nclient_request', LOG_FILE], "reason"),
+        (
+            "fail",
+            [b'Content-Disposition: form-data; name="reason"\r\n\r\nclient_request', LOG_FILE],
+            "reason",
+        ),
     ],
 )
 def test_a_report_without_its_parts_is_refused_by_name(outcome: str, parts: list[bytes], field: str) -> None:
-    kit = Kit()
+    kit = serve()
     job_id = job_in(kit, "running")
     answer = report(kit, job_id, outcome, *parts)
     assert answer.status == 400
@@ -551,11 +574,9 @@ def test_a_report_without_its_parts_is_refused_by_name(outcome: str, parts: list
     ids=["urlencoded without boundary", "no boundary", "urlencoded", "empty"],
 )
 def test_a_report_that_is_no_multipart_is_refused(content_type: str, body: bytes) -> None:
-    kit = Kit()
+    kit = serve()
     job_id = job_in(kit, "running")
-    answer = kit.post(
-        f"/titan/v1/job/{job_id}/success", data=body, headers={"Content-Type": content_type}
-    )
+    answer = kit.post(f"/titan/v1/job/{job_id}/success", data=body, headers={"Content-Type": content_type})
     assert in_words(answer) == "400 error"
     assert read(kit, job_id)["status"] == "running"
 
@@ -568,7 +589,7 @@ def test_a_report_that_is_no_multipart_is_refused(content_type: str, body: bytes
 def test_the_reason_of_a_cancel_may_be_bare_or_quoted_or_missing(
     details: bytes, content_type: str | None
 ) -> None:
-    kit = Kit()
+    kit = serve()
     job_id = job_in(kit, "queued")
     headers = {} if content_type is None else {"Content-Type": content_type}
     answer = kit.post(f"/titan/v1/job/{job_id}/cancel", data=details, headers=headers)
@@ -592,7 +613,7 @@ def test_the_reason_of_a_cancel_may_be_bare_or_quoted_or_missing(
 def test_a_content_type_without_a_body_does_no_harm(
     method: str, path: str, state: str, expected: str
 ) -> None:
-    kit = Kit()
+    kit = serve()
     job_id = job_in(kit, state)
     headers = {"Content-Type": "application/json", "Content-Length": "0"}
     assert in_words(kit.request(method, path.format(id=job_id), headers=headers)) == expected
@@ -609,7 +630,7 @@ def values(body: Any) -> list[tuple[str, Any]]:
 
 @pytest.mark.parametrize("state", STATES[:-1])
 def test_no_value_is_null_and_every_time_ends_in_z(state: str) -> None:
-    kit = Kit()
+    kit = serve()
     job_in(kit, state)
     found = values(kit.get(JOBS).json())
     assert None not in [value for _, value in found]
@@ -622,14 +643,14 @@ def test_no_value_is_null_and_every_time_ends_in_z(state: str) -> None:
 
 
 def test_jobs_wait_for_a_worker_under_the_default_scenario() -> None:
-    kit = Kit()
+    kit = serve()
     job_id = enqueue(kit)["id"]
     kit.advance("1h")
     assert read(kit, job_id)["status"] == "queued"
 
 
 def test_jobs_run_by_themselves_when_the_scenario_says_so() -> None:
-    kit = Kit("titan-self-running")
+    kit = serve("titan-self-running")
     job_id = enqueue(kit)["id"]
     seen = [read(kit, job_id)["status"]]
     for _ in range(20):
@@ -640,7 +661,7 @@ def test_jobs_run_by_themselves_when_the_scenario_says_so() -> None:
 
 
 def test_a_scenario_may_refuse_to_cancel_a_running_job() -> None:
-    kit = Kit("jobs:\n  - script: [running: 10s, succeeded]\n    on_cancel: refused\n")
+    kit = serve("jobs:\n  - script: [running: 10s, succeeded]\n    on_cancel: refused\n")
     job_id = job_in(kit, "running")
     assert in_words(call(kit, "cancel", job_id)) == "409 error"
     assert read(kit, job_id)["status"] == "running"
@@ -648,7 +669,7 @@ def test_a_scenario_may_refuse_to_cancel_a_running_job() -> None:
 
 def test_the_same_calls_get_the_same_bytes() -> None:
     def story() -> list[bytes]:
-        kit = Kit(seed=11)
+        kit = serve(seed=11)
         job_id = enqueue(kit, max_retries=1, retries_delay=1)["id"]
         consume(kit)
         report(kit, job_id, "fail")

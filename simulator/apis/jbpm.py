@@ -1,0 +1,504 @@
+"""The asynchronous jobs of jBPM's KIE server: XML unless asked otherwise, errors as quoted text, bad input a 500.
+
+Words, tables and texts: the jBPM sheet. A client cannot see from an answer whether cancelling or requeuing did anything: both
+say yes to everything, unknown jobs included. Requests are kept as the client sent them, in JSON form, whatever the format.
+
+The executor's stock commands (`org.jbpm.executor.commands`) do what they do on the real server, within what the scenario says.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, TypedDict
+
+from simulator.apis.contract import (
+    Api,
+    Call,
+    Kind,
+    Problem,
+    Refusal,
+    Reply,
+    Role,
+    iso,
+    status_of,
+)
+from simulator.apis.jbpm_xml import FIRST_MS, LAST_MS, UnreadableXml, codec, date_ms
+from simulator.engine.command import Amend, Cancel, Retry, Submit
+from simulator.engine.errors import NotAllowed, UnknownJob
+from simulator.engine.job import Failure, Job, State
+from simulator.engine.rules import Line, RetryBy, Rules
+from simulator.engine.script import CancelEffect
+
+WORDS = {
+    State.DELAYED: "QUEUED",
+    State.QUEUED: "QUEUED",
+    State.RUNNING: "RUNNING",
+    State.RETRYING: "RETRYING",
+    State.CANCELLING: "RUNNING",
+    State.SUCCEEDED: "DONE",
+    State.FAILED: "ERROR",
+    State.CANCELLED: "CANCELLED",
+}
+STATES = {word: tuple(state for state in State if WORDS[state] == word) for word in WORDS.values()}
+"""Their word → all our states it stands for."""
+
+NOT_BEGUN = frozenset({State.DELAYED, State.QUEUED, State.RETRYING, State.FAILED})
+"""States in which no execution is under way and another may come."""
+
+# ---- errors ---------------------------------------------------------------------------------------------------------
+
+UNREADABLE = "Error unmarshalling input"
+CASTS = {
+    "businessKey": "String",
+    "retryDelay": "String",
+    "priority": "Integer",
+    "processInstanceId": "Number",
+    "deploymentId": "String",
+    "DeploymentId": "String",
+    "owner": "String",
+    "callbacks": "String",
+}
+"""Keys of the data that steer a job → what the server casts their values to."""
+
+
+def error(refusal: Refusal, call: Call | None) -> Reply:
+    """A text between double quotes, whatever the client accepts; mostly a 500."""
+    status, text = _engine_words(refusal, call) if not isinstance(refusal, Problem) else _words(refusal, call)
+    return Reply(status, f'"{text}"'.encode(), _conversation(call), media_type="text/plain")
+
+
+def _unexpected(what: object) -> tuple[int, str]:
+    # The line break inside the quotes is the server's; it makes a JSON parser stumble.
+    return 500, f"Unexpected error during processing: {what}\n"
+
+
+def _engine_words(refusal: Refusal, call: Call | None) -> tuple[int, str]:
+    if isinstance(refusal, UnknownJob):
+        if call is not None and call.operation == "updateRequestData":
+            return _unexpected("null")
+        return 404, f"Request with id: {refusal.job_id} doesn't exist"
+    if isinstance(refusal, NotAllowed):
+        word = WORDS[refusal.job.state]
+        return 400, f"Request data can't be updated when request is in status {word}"
+    return status_of(refusal), str(refusal)
+
+
+def _words(problem: Problem, call: Call | None) -> tuple[int, str]:
+    match problem.kind:
+        case Kind.MISSING_BODY:
+            return _unexpected("null")
+        case Kind.MALFORMED_BODY:
+            broken_xml = isinstance(problem, UnreadableXml)
+            return _unexpected(
+                f"Can't unmarshall input string: {problem.value}" if broken_xml else UNREADABLE
+            )
+        case Kind.BAD_BODY:
+            return _bad_body(problem.pointer.split("/")[1:], call.body if call is not None else None)
+        case Kind.BAD_PARAMETER:
+            return _bad_parameter(problem)
+        case Kind.INTERNAL:
+            return _unexpected(problem.detail)
+    return problem.kind.status, problem.detail
+
+
+def _bad_parameter(problem: Problem) -> tuple[int, str]:
+    """A word for a number is a path that does not exist; the rest goes wrong inside."""
+    if problem.pointer == "status":
+        given = problem.value if isinstance(problem.value, list) else [problem.value]
+        unknown = next((word for word in given if word not in STATES), "")
+        return _unexpected(f"No enum constant org.kie.api.executor.STATUS.{unknown}")
+    if problem.pointer == "page" and re.fullmatch(r"-[0-9]{1,10}", str(problem.value)):
+        return _unexpected(f"Negative value ({problem.value}) passed to setFirstResult")
+    return 404, problem.detail
+
+
+def _bad_body(path: list[str], body: Any) -> tuple[int, str]:
+    """What the server trips over: each steering key is cast, and nothing else is looked at."""
+    if not isinstance(body, dict):
+        return _unexpected(UNREADABLE)
+    match path:
+        case [] | ["job-command"]:
+            command = body.get("job-command")
+            return _unexpected("null") if command is None else (500, f"Invalid command type {command}")
+        case ["request-data", "retries", *_]:
+            return _unexpected(f'For input string: "{body["request-data"]["retries"]}"')
+        case ["request-data", key, *_] if key in CASTS:
+            value = body["request-data"][key]
+            if key == "retryDelay" and isinstance(value, str):
+                return _unexpected(f"Error parsing time string: [ {value} ]")
+            return _unexpected(_cast_error(value, CASTS[key]))
+    return _unexpected(UNREADABLE)
+
+
+def _cast_error(value: Any, wanted: str) -> str:
+    names = {bool: "lang.Boolean", float: "lang.Double", str: "lang.String", list: "util.ArrayList"}
+    if type(value) is int:
+        name = "lang.Integer" if _fits_int(value) else "lang.Long"
+    else:
+        name = names.get(type(value), "util.LinkedHashMap")
+    return f"java.{name} cannot be cast to java.lang.{wanted}"
+
+
+def _fits_int(value: int) -> bool:
+    return -(2**31) <= value < 2**31
+
+
+api = Api(
+    name="jbpm",
+    title="jBPM KIE server jobs",
+    document="jbpm.yaml",
+    rules=Rules(
+        # A database sequence; it counts the jobs of all APIs of a world, as other tables do on a real server.
+        identify=lambda seed, number: str(number),
+        cancel={
+            state: CancelEffect.AT_ONCE if state in NOT_BEGUN else CancelEffect.IGNORED for state in State
+        },
+        retry_by=RetryBy.SAME_JOB,
+        retry_in=NOT_BEGUN | {State.RUNNING},
+        amend_in=NOT_BEGUN,
+        line=Line.DUE_FIRST,
+    ),
+    words=WORDS,
+    error=error,
+    codecs={"application/xml": codec},
+    replies_in_request_format=True,
+)
+
+
+def _conversation(call: Call | None) -> dict[str, str]:
+    """A conversation's id goes back to the client that sent it."""
+    text = call.headers.get("x-kie-conversationid") if call is not None else None
+    return {} if text is None else {"X-KIE-ConversationId": text}
+
+
+def _reply(call: Call, status: int, body: Any = None) -> Reply:
+    return Reply(status, body, _conversation(call))
+
+
+def _id(call: Call) -> str:
+    return str(call.params["jobId"])
+
+
+# ---- submitting -----------------------------------------------------------------------------------------------------
+
+
+@api.operation(Role.SUBMIT)
+def scheduleRequest(call: Call) -> Reply:
+    """The new job's id and nothing else."""
+    return _reply(call, 201, call.world.apply(_submission(call)).number)
+
+
+def _submission(call: Call) -> Submit:
+    """A job as the data asks for it. Some keys steer it and are read once, here; changing the data later changes no more."""
+    body: dict[str, Any] = call.body
+    command: str = body["job-command"]
+    data = _as_sent(body.get("request-data") or {}, call.body_format)
+    if call.params.get("containerId"):
+        data["deploymentId"] = call.params["containerId"]
+    if data.get("retryDelay") is not None:
+        data["retryDelay"] = [_millis(text) for text in data["retryDelay"].split(",")]
+    process_instance = data.get("processInstanceId")
+    labels = {
+        "command": command,
+        "key": data.get("businessKey"),
+        "container": data.get("deploymentId") if data.get("DeploymentId") is None else data["DeploymentId"],
+        "process_instance": None if process_instance is None else str(int(process_instance)),
+    }
+    due_ms = _instant(body.get("scheduled-date"))
+    priority = data.get("priority")
+    retries = data.get("retries")
+    return Submit(
+        api=api.name,
+        kind=command,
+        request=body | {"request-data": data},
+        labels=tuple((name, value) for name, value in labels.items() if value is not None),
+        priority=5 if priority is None else min(max(priority, 0), 9),
+        # A date that has passed makes the job due at once, and first in the line.
+        delay_ms=0 if due_ms is None else due_ms - call.now_ms,
+        retries=3 if retries is None else int(retries),
+        retry_delays_ms=tuple(data.get("retryDelay") or ()),
+        **_work(command, data),
+    )
+
+
+def _instant(value: Any) -> int | None:
+    """The instant that a JSON date means: text, milliseconds, or either under the name of its Java class."""
+    wanted = value["java.util.Date"] if isinstance(value, dict) else value
+    if wanted is None or isinstance(wanted, int):
+        return wanted
+    at_ms = date_ms(wanted)
+    if at_ms is None:
+        raise Problem(
+            Kind.MALFORMED_BODY, f"{wanted!r} is not a date-time", where="body", pointer="/scheduled-date"
+        )
+    return at_ms
+
+
+_MILLIS = {"": 1, "ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def _millis(text: str) -> int:
+    """A wait such as `1m30s`; a number without a unit is milliseconds."""
+    parts = re.findall(r"([0-9]+)(ms|[smhd]?)", text.lower())
+    return sum(int(count) * _MILLIS[unit] for count, unit in parts)
+
+
+# ---- stock commands -------------------------------------------------------------------------------------------------
+
+STOCK = "org.jbpm.executor.commands."
+LOG_CLEANUP = f"{STOCK}LogCleanupCommand"
+COUNTERS = (
+    "ErrorInfoLogsRemoved",
+    "RequestInfoLogsRemoved",
+    "ExecutionErrorInfoLogsRemoved",
+    "TaskAuditLogRemoved",
+    "TaskEventLogRemoved",
+    "TaskVariableLogRemoved",
+    "NodeInstanceLogRemoved",
+    "VariableInstanceLogRemoved",
+    "ProcessInstanceLogRemoved",
+    "BAMLogRemoved",
+)
+LONG = "java.lang.Long"
+BOXES = frozenset(
+    {LONG}
+    | {f"java.lang.{name}" for name in ("Byte", "Short", "Integer", "Float", "Double", "Boolean", "String")}
+)
+
+
+class Work(TypedDict, total=False):
+    """What the work itself does, in the words of `Submit` and `Amend`."""
+
+    fails_with: Failure
+    lasts_ms: int
+    repeat_after_ms: int
+
+
+def _work(command: str, data: Mapping[str, Any]) -> Work:
+    """What a stock command does with this data; any other command does what the scenario says."""
+    if command == f"{STOCK}JobExecutionErrorCommand":
+        return Work(fails_with=Failure("Throwing error for testing purpose"))
+    if command == f"{STOCK}DelayedPrintOutCommand":
+        delay = data.get("delay")
+        boxed = isinstance(delay, dict) and set(delay) == {LONG}
+        wanted = delay[LONG] if boxed else delay
+        if wanted is None:
+            return Work(lasts_ms=10_000)
+        # Java reads a small JSON number as an Integer, and this command wants a Long.
+        if type(wanted) is not int or (not boxed and _fits_int(wanted)):
+            return Work(fails_with=Failure(_cast_error(wanted, "Long")))
+        return Work(lasts_ms=max(wanted, 0))
+    if command == f"{STOCK}ReoccurringPrintOutCommand":
+        return Work(repeat_after_ms=1_000)
+    if command == LOG_CLEANUP:
+        return _log_cleanup(data)
+    return Work()
+
+
+def _log_cleanup(data: Mapping[str, Any]) -> Work:
+    for key in ("DateFormat", "SingleRun"):
+        if not isinstance(data.get(key), str | None):
+            return Work(fails_with=Failure(_cast_error(data[key], "String")))
+    wrong = _wrong_in_date_pattern(data.get("DateFormat") or "")
+    if wrong is not None:
+        return Work(fails_with=Failure(wrong))
+    once = (data.get("SingleRun") or "").lower() == "true"
+    return Work() if once else Work(repeat_after_ms=86_400_000)
+
+
+def _wrong_in_date_pattern(pattern: str) -> str | None:
+    """Why Java's SimpleDateFormat would refuse this pattern: its letters are few, and quotes come in pairs."""
+    unquoted = re.sub(r"'[^']*'", "", pattern)
+    if "'" in unquoted:
+        return "Unterminated quote"
+    wrong = re.search(r"[A-Za-z]", re.sub(r"[GyYMLwWDdFEuaHkKhmsSzZX]", "", unquoted))
+    return None if wrong is None else f"Illegal pattern character '{wrong.group()}'"
+
+
+def _as_sent(data: Mapping[str, Any], body_format: str) -> dict[str, Any]:
+    """The data of a body. XML says which numbers are Longs and JSON does not; one command cares, so its one key keeps it."""
+    kept = dict(data)
+    if body_format in api.codecs and type(kept.get("delay")) is int:
+        kept["delay"] = {LONG: kept["delay"]}
+    return kept
+
+
+# ---- one job --------------------------------------------------------------------------------------------------------
+
+
+@api.operation(Role.STATUS)
+def getRequestById(call: Call) -> Reply:
+    """One job, with its data and errors if asked for."""
+    job = call.world.job(api.name, _id(call))
+    view = request_info(job, with_errors=_is_true(call, "withErrors"), with_data=_is_true(call, "withData"))
+    return _reply(call, 200, view)
+
+
+def _is_true(call: Call, name: str) -> bool:
+    """As Java reads a boolean: every word but this one is false."""
+    return str(call.params.get(name, "")).lower() == "true"
+
+
+@api.operation(Role.CANCEL)
+def cancelRequest(call: Call) -> Reply:
+    """Yes, in any case."""
+    try:
+        call.world.apply(Cancel(api.name, _id(call)))
+    except (UnknownJob, NotAllowed):
+        pass
+    return _reply(call, 204)
+
+
+@api.operation(Role.RETRY)
+def requeueRequest(call: Call) -> Reply:
+    """Yes, in any case: the server logs why it could not and keeps it to itself."""
+    try:
+        call.world.apply(Retry(api.name, _id(call)))
+    except (UnknownJob, NotAllowed):
+        pass
+    return _reply(call, 201)
+
+
+@api.operation(Role.AMEND)
+def updateRequestData(call: Call) -> Reply:
+    """Merge key by key; nothing is removed, and nothing but the data changes."""
+    job = call.world.job(api.name, _id(call))
+    data = job.request["request-data"] | _as_sent(call.body, call.body_format)
+    request = job.request | {"request-data": data}
+    call.world.apply(Amend(api.name, job.id, request, **_work(job.kind, data)))
+    return _reply(call, 201)
+
+
+def request_info(job: Job, *, with_errors: bool = False, with_data: bool = False) -> dict[str, Any]:
+    """The wire form of a job: every key is there, null where there is nothing."""
+    labels = dict(job.submit.labels)
+    return {
+        "request-instance-id": job.number,
+        "request-status": WORDS[job.state],
+        "request-business-key": labels.get("key"),
+        "request-message": "Rescheduled reoccurring job" if job.submit.repeat_of else "Ready to execute",
+        "request-retries": job.retries_left,
+        "request-executions": job.executions,
+        "request-command": job.kind,
+        "request-scheduled-date": iso(min(max(_scheduled_ms(job), FIRST_MS), LAST_MS)),
+        "request-data": _shown(job.request["request-data"]) if with_data else None,
+        "response-data": _response(job) if with_data else None,
+        "request-errors": {"error-info-instance": _errors(job)} if with_errors else None,
+        "request-container-id": labels.get("container"),
+    }
+
+
+def _scheduled_ms(job: Job) -> int:
+    """When it was due; then when it started; then, with a retry delay, when it is due again."""
+    at_ms = job.due_ms
+    delays = job.submit.retry_delays_ms
+    retries = 0
+    for move in job.history:
+        if move.state is State.RUNNING:
+            at_ms = move.at_ms
+        elif move.state is State.RETRYING and delays:
+            at_ms = move.at_ms + delays[min(retries, len(delays) - 1)]
+            retries += 1
+    if job.state is State.RETRYING and job.until_ms is not None:
+        return job.until_ms
+    return at_ms
+
+
+def _errors(job: Job) -> list[dict[str, Any]]:
+    """One per failed execution, kept also when a later one succeeds."""
+    return [
+        {
+            # Positive and different for every failure of a world.
+            "error-instance-id": job.number * 1_000_000 + place,
+            "request-instance-id": job.number,
+            "error-message": failure.message[:255],
+            "error-stacktrace": (failure.details or _stack_trace(job, failure))[:5000],
+            "error-date": iso(failure.at_ms),
+        }
+        for place, failure in enumerate(job.failures, start=1)
+    ]
+
+
+def _stack_trace(job: Job, failure: Failure) -> str:
+    return f"java.lang.RuntimeException: {failure.message}\n\tat {job.kind}.execute(Unknown Source)\n"
+
+
+def _response(job: Job) -> dict[str, Any]:
+    if isinstance(job.result, Mapping):
+        return dict(job.result)
+    if job.kind == LOG_CLEANUP and job.state is State.SUCCEEDED:
+        return dict.fromkeys(COUNTERS, 0)
+    return {}
+
+
+def _shown(value: Any) -> Any:
+    """A value of the data as the server writes it: what came under the name of a simple Java class comes back bare."""
+    if isinstance(value, list):
+        return [_shown(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if len(value) == 1:
+        [(name, inner)] = value.items()
+        if name in BOXES and not isinstance(inner, dict | list):
+            return inner
+        if name == "java.util.Date" and isinstance(inner, int | str):
+            at_ms = date_ms(inner) if isinstance(inner, str) else inner
+            if at_ms is not None and FIRST_MS <= at_ms <= LAST_MS:
+                return iso(at_ms)
+    return {key: _shown(item) for key, item in value.items()}
+
+
+# ---- lists ----------------------------------------------------------------------------------------------------------
+
+
+@api.operation(Role.LIST)
+def getRequestsByStatus(call: Call) -> Reply:
+    """Newest first; the queued ones unless other states are asked for."""
+    return _page(call, default=("QUEUED",), newest_first=True)
+
+
+@api.operation(Role.LIST)
+def getRequestsByBusinessKey(call: Call) -> Reply:
+    """Oldest first, in every state."""
+    return _page(call, label=("key", call.params["key"]))
+
+
+@api.operation(Role.LIST)
+def getRequestsByCommand(call: Call) -> Reply:
+    """Oldest first, in every state."""
+    return _page(call, label=("command", call.params["cmd"]))
+
+
+@api.operation(Role.LIST)
+def getRequestsByContainer(call: Call) -> Reply:
+    """Oldest first; the queued ones unless other states are asked for."""
+    return _page(call, default=("QUEUED",), label=("container", call.params["id"]))
+
+
+@api.operation(Role.LIST)
+def getRequestsByProcessInstance(call: Call) -> Reply:
+    """Oldest first; the queued ones unless other states are asked for."""
+    label = ("process_instance", str(call.params["pInstanceId"]))
+    return _page(call, default=("QUEUED",), label=label)
+
+
+def _page(
+    call: Call,
+    *,
+    default: Iterable[str] | None = None,
+    label: tuple[str, str] | None = None,
+    newest_first: bool = False,
+) -> Reply:
+    """One page of jobs, never with data or errors; a size of nothing or less is no limit."""
+    words = call.params.get("status") or default
+    page, size = call.params["page"], call.params["pageSize"]
+    jobs = call.world.jobs(
+        api.name,
+        states=None if words is None else [state for word in words for state in STATES[word]],
+        labels=[[label]] if label is not None else [],
+        offset=page * size if size > 0 else 0,
+        limit=size if size > 0 else None,
+        newest_first=newest_first,
+    )
+    return _reply(call, 200, {"request-info-instance": [request_info(job) for job in jobs]})
