@@ -73,6 +73,11 @@ def _unexpected(what: object) -> tuple[int, str]:
     return 500, f"Unexpected error during processing: {what}\n"
 
 
+def _ours(text: str) -> str:
+    """A text that is not the server's, without what would end the quotes early."""
+    return text.replace('"', "'")
+
+
 def _engine_words(refusal: Refusal, call: Call | None) -> tuple[int, str]:
     if isinstance(refusal, UnknownJob):
         if call is not None and call.operation == "updateRequestData":
@@ -98,8 +103,8 @@ def _words(problem: Problem, call: Call | None) -> tuple[int, str]:
         case Kind.BAD_PARAMETER:
             return _bad_parameter(problem)
         case Kind.INTERNAL:
-            return _unexpected(problem.detail)
-    return problem.kind.status, problem.detail
+            return _unexpected(_ours(problem.detail))
+    return problem.kind.status, _ours(problem.detail)
 
 
 def _bad_parameter(problem: Problem) -> tuple[int, str]:
@@ -110,7 +115,7 @@ def _bad_parameter(problem: Problem) -> tuple[int, str]:
         return _unexpected(f"No enum constant org.kie.api.executor.STATUS.{unknown}")
     if problem.pointer == "page" and re.fullmatch(r"-[0-9]{1,10}", str(problem.value)):
         return _unexpected(f"Negative value ({problem.value}) passed to setFirstResult")
-    return 404, problem.detail
+    return 404, _ours(problem.detail)
 
 
 def _bad_body(path: list[str], body: Any) -> tuple[int, str]:
@@ -213,7 +218,7 @@ def _submission(call: Call) -> Submit:
         kind=command,
         request=body | {"request-data": data},
         labels=tuple((name, value) for name, value in labels.items() if value is not None),
-        priority=5 if priority is None else min(max(priority, 0), 9),
+        priority=5 if priority is None else min(max(int(priority), 0), 9),
         # A date that has passed makes the job due at once, and first in the line.
         delay_ms=0 if due_ms is None else due_ms - call.now_ms,
         retries=3 if retries is None else int(retries),
@@ -225,8 +230,10 @@ def _submission(call: Call) -> Submit:
 def _instant(value: Any) -> int | None:
     """The instant that a JSON date means: text, milliseconds, or either under the name of its Java class."""
     wanted = value["java.util.Date"] if isinstance(value, dict) else value
-    if wanted is None or isinstance(wanted, int):
-        return wanted
+    if wanted is None:
+        return None
+    if not isinstance(wanted, str):
+        return int(wanted)
     at_ms = date_ms(wanted)
     if at_ms is None:
         raise Problem(
@@ -281,14 +288,14 @@ def _work(command: str, data: Mapping[str, Any]) -> Work:
         return Work(fails_with=Failure("Throwing error for testing purpose"))
     if command == f"{STOCK}DelayedPrintOutCommand":
         delay = data.get("delay")
-        boxed = isinstance(delay, dict) and set(delay) == {LONG}
-        wanted = delay[LONG] if boxed else delay
-        if wanted is None:
+        if delay is None:
             return Work(lasts_ms=10_000)
+        if isinstance(delay, dict) and type(delay.get(LONG)) is int:
+            return Work(lasts_ms=max(delay[LONG], 0))
         # Java reads a small JSON number as an Integer, and this command wants a Long.
-        if type(wanted) is not int or (not boxed and _fits_int(wanted)):
-            return Work(fails_with=Failure(_cast_error(wanted, "Long")))
-        return Work(lasts_ms=max(wanted, 0))
+        if type(delay) is not int or _fits_int(delay):
+            return Work(fails_with=Failure(_cast_error(delay, "Long")))
+        return Work(lasts_ms=max(delay, 0))
     if command == f"{STOCK}ReoccurringPrintOutCommand":
         return Work(repeat_after_ms=1_000)
     if command == LOG_CLEANUP:

@@ -193,7 +193,7 @@ def _element(name: str, value: Any, indent: str) -> Iterator[str]:
             yield from _element(name, item, indent)
         return
     inner = indent + "    "
-    tag = _NOT_IN_A_NAME.sub("_", name)
+    tag = _NOT_IN_A_NAME.sub("_", name) or "_"
     if name in MAPS and isinstance(value, Mapping):
         lines = [line for key, item in value.items() for line in _entry(key, item, inner)]
         yield from _around(MAPS[name], lines, indent)

@@ -58,11 +58,8 @@ def error(refusal: Refusal, call: Call | None) -> Reply:
         detail = f'There is no job "{refusal.job_id}".'
         return _exception(404, detail, type_=f"{EXCEPTION}no-such-job", title="No such job")
     status = status_of(refusal)
-    reply = _exception(
-        status, str(refusal), type_="InvalidParameterValue" if status == 400 else "about:blank"
-    )
-    reply.headers = refusal.headers if isinstance(refusal, Problem) else {}
-    return reply
+    type_ = "InvalidParameterValue" if status == 400 else "about:blank"
+    return _exception(status, str(refusal), type_=type_)
 
 
 def _exception(status: int, detail: str, *, type_: str = "about:blank", title: str | None = None) -> Reply:
@@ -207,6 +204,7 @@ def execute_processes__processId__execution_post(call: Call) -> Reply:
     if process is None:
         return _no_such_process(call)
     values = _read_inputs(process, call.body)
+    # Asked for now so that an output which does not exist is refused now, too.
     _selected(process, call.body)
     pause = values.get("pause", 0)
     job = call.world.apply(
@@ -313,9 +311,7 @@ def _refuse_unknown(process: Process, member: str, named: Mapping[str, Any]) -> 
     for name in named:
         if name not in process.inputs:
             known = ", ".join(process.inputs)
-            raise _misfit(
-                f"{member}/{name}", f'process "{process.id}" has no "{name}" in {member}; it has {known}'
-            )
+            raise _misfit(member, f'process "{process.id}" has no "{name}" in {member}; it has {known}')
 
 
 def _misfit(place: str, detail: str) -> Problem:

@@ -47,6 +47,7 @@ WORDS = {
 TABLE = "org.sagebionetworks.repo.model.table."
 REALM = 'Bearer realm="Synapse Repository Services"'
 TEXT_CHARACTERS_MAX = 3000
+NESTING_MAX = 200
 WAITING = "Waiting for the table to become available."
 CANCELLED = Failure("The job was cancelled.", code="java.util.concurrent.CancellationException")
 
@@ -206,12 +207,18 @@ def _digest(request: dict[str, Any]) -> str:
     return blake2b(dumps(request, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-def _without_nulls(value: Any) -> Any:
-    """A request as the service keeps it: a field that is null is a field that is not there."""
+def _without_nulls(value: Any, depth: int = 0) -> Any:
+    """A request as the service keeps it: a field that is null is a field that is not there.
+
+    Raises:
+        Problem: it nests so deeply that no answer could hold it.
+    """
+    if depth > NESTING_MAX:
+        raise Problem(Kind.BAD_BODY, f"the request nests more than {NESTING_MAX} levels deep", where="body")
     if isinstance(value, dict):
-        return {name: _without_nulls(part) for name, part in value.items() if part is not None}
+        return {name: _without_nulls(part, depth + 1) for name, part in value.items() if part is not None}
     if isinstance(value, list):
-        return [_without_nulls(part) for part in value]
+        return [_without_nulls(part, depth + 1) for part in value]
     return value
 
 

@@ -35,7 +35,8 @@ WORDS = {
     State.FAILED: "failed",
     State.CANCELLED: "cancelled",
 }
-REASONS = frozenset({"timeout", "killed", "bad_exit"})
+REASONS = {"timeout": "timeout", "killed": "killed", "out_of_memory": "killed"}
+"""Failure code → the API's word; every other failure is a bad exit of the program."""
 DEFAULTS = {"delay": 0, "timeout": 60, "priority": 0, "max_retries": 3, "retries_delay": 60}
 
 
@@ -45,11 +46,15 @@ def error(refusal: Refusal, call: Call | None) -> Reply:
     if isinstance(refusal, NotAllowed) and conflict_shows_status:
         return Reply(409, {"id": refusal.job.id, "status": WORDS[refusal.job.state]})
     body: dict[str, Any] = {"message": str(refusal)}
-    if isinstance(refusal, Problem):
-        if refusal.pointer:
-            body["fields"] = refusal.pointer
-        return Reply(refusal.kind.status, {"error": body}, refusal.headers)
+    if isinstance(refusal, Problem) and refusal.pointer:
+        body["fields"] = _field(refusal.pointer)
     return Reply(status_of(refusal), {"error": body})
+
+
+def _field(pointer: str) -> str:
+    """The name of the field alone: `image` of `/jobs/1/image`, `jobs` of `/jobs/1`."""
+    names = [part for part in pointer.split("/") if not part.isdigit()]
+    return names[-1]
 
 
 api = Api(
@@ -98,7 +103,7 @@ def job_view(job: Job) -> dict[str, Any]:
     elif job.finished_ms is not None:
         view["completed_at"] = iso(job.finished_ms)
         if job.state is State.FAILED and job.failure is not None:
-            view["reason"] = job.failure.code if job.failure.code in REASONS else "bad_exit"
+            view["reason"] = REASONS.get(job.failure.code, "bad_exit")
     if submit.retry_of is not None:
         view["retry_of"] = submit.retry_of
     return view

@@ -40,7 +40,14 @@ ACTIVE = frozenset(State) - FINAL
 
 ALLOWED: dict[State, frozenset[State]] = {
     State.DELAYED: frozenset(
-        {State.QUEUED, State.RUNNING, State.CANCELLING, State.CANCELLED, State.SUCCEEDED, State.FAILED}
+        {
+            State.QUEUED,
+            State.RUNNING,
+            State.CANCELLING,
+            State.CANCELLED,
+            State.SUCCEEDED,
+            State.FAILED,
+        }
     ),
     State.QUEUED: frozenset(
         {State.RUNNING, State.CANCELLING, State.CANCELLED, State.SUCCEEDED, State.FAILED, State.RETRYING}

@@ -32,7 +32,7 @@ from simulator.engine.command import (
 )
 from simulator.engine.draw import draw_between
 from simulator.engine.errors import LimitReached, NotAllowed, TimeGoesBack, UnknownJob
-from simulator.engine.job import FINAL, Failure, Job, State
+from simulator.engine.job import ALLOWED, FINAL, Failure, Job, State
 from simulator.engine.rules import Line, RetryBy, Rules
 from simulator.engine.script import CancelAfter, CancelEffect, Lasting, Playbook, Span, Step
 from simulator.engine.shelf import Label, Shelf, SortKey
@@ -486,6 +486,12 @@ class World:
             return self._put(job._replace(until_ms=None, event=0), before)
         step = steps[index]
         state = step.state
+        if state is State.DELAYED and job.state is not state:
+            # A second attempt does not go back behind the queue.
+            return self._enter(job, index + 1)
+        if state is State.RETRYING and job.state is State.DELAYED:
+            # An attempt can only fail once it was begun.
+            job = before = self._put(job.become(State.QUEUED, at_ms=self.now_ms, cause=step.cause), before)
         if state in FINAL:
             if is_new:
                 # Its birth is one move and its end another, at this same instant.
@@ -516,13 +522,17 @@ class World:
         if state is State.RETRYING:
             changes["attempt"] = job.attempt + 1
             changes["executions"] = job.executions + 1
+            failure = Failure(step.message) if step.message is not None else Failure()
+            changes["failures"] = (*job.failures, replace(failure, at_ms=self.now_ms))
+            changes["retries_left"] = max(job.retries_left - 1, 0)
         return self._put(job.become(state, at_ms=self.now_ms, cause=step.cause, **changes), before)
 
     def _end(self, job: Job, step: Step) -> Job:
         """Carry out a final step."""
-        told = job if step.message is None else job._replace(message=step.message)
         if step.state is State.SUCCEEDED:
-            return self._succeed(job, told, step.result, step.cause)
+            # What it said while it worked is over; what it said last before it failed stays.
+            return self._succeed(job, job._replace(message=step.message), step.result, step.cause)
+        told = job if step.message is None else job._replace(message=step.message)
         if step.state is State.FAILED:
             return self._fail(job, told, step.failure or Failure(), step.cause)
         return self._leave(told, State.CANCELLED, step.cause)
@@ -572,7 +582,8 @@ class World:
             reported_ms=job.changed_ms(self.now_ms),
         )
         by = self._rules[job.api].retry_by
-        if by is RetryBy.SAME_JOB and job.retries_left > 0:
+        # A job that is being cancelled has no way back, so it is not tried again.
+        if by is RetryBy.SAME_JOB and job.retries_left > 0 and State.RETRYING in ALLOWED[job.state]:
             delay_ms = _retry_delay_ms(job)
             again = failed._replace(has_worker=False).become(
                 State.RETRYING,

@@ -123,10 +123,6 @@ class Node:
     def is_text(self) -> bool:
         return bool(self.raw.tag == _STR)
 
-    @property
-    def is_number(self) -> bool:
-        return self.raw.tag in (_INT, _FLOAT)
-
     def items(self) -> list[Node]:
         """The values of a list; anything else is a problem."""
         if not self.is_list:
@@ -169,22 +165,21 @@ class Node:
         if not self.is_scalar:
             self.problem(f"must be a single value, not {self._described}")
             return None
-        written = self.written
-        match self.raw.tag:
-            case yaml_tag if yaml_tag == _NULL:
-                return None
-            case yaml_tag if yaml_tag == _BOOL:
-                return written.lower() == "true"
-            case yaml_tag if yaml_tag == _INT:
-                return self._integer()
-            case yaml_tag if yaml_tag == _FLOAT:
-                return float(written.lower().replace(".inf", "inf").replace(".nan", "nan"))
+        tag = self.raw.tag
+        if tag == _NULL:
+            return None
+        if tag == _BOOL:
+            return self.written.lower() == "true"
+        if tag == _INT:
+            return self._integer()
+        if tag == _FLOAT:
+            return float(self.written.lower().replace(".inf", "inf").replace(".nan", "nan"))
         return self._mended()
 
     def text(self) -> str:
         """A text; anything else is a problem."""
         if not self.is_text:
-            hint = f'; put it in quotes: "{self.written}"' if self.written else ""
+            hint = f'; put it in quotes: "{shown(self.written, quote=False)}"' if self.written else ""
             self.problem(f"must be a text, not {self._described}{hint}")
             return ""
         return self._mended()
@@ -204,7 +199,7 @@ class Node:
     @staticmethod
     def _json_key(key: Node) -> str:
         if not key.is_text:
-            key.problem(f'keys of JSON are texts; put it in quotes: "{key.written}"')
+            key.problem(f'keys of JSON are texts; put it in quotes: "{shown(key.written, quote=False)}"')
         return key._mended()
 
     def _integer(self) -> int:
@@ -243,7 +238,8 @@ def shown(text: str, *, quote: bool = True) -> str:
     """A value for a message: on one line and not too long."""
     if len(text) > SHOWN_MAX:
         text = text[:SHOWN_MAX] + "…"
-    return repr(text) if quote else text
+    written = repr(text)
+    return written if quote else written[1:-1]
 
 
 def unknown(what: str, name: str, known: Collection[str]) -> str:

@@ -202,7 +202,7 @@ def _on_cancel(node: Node) -> CancelEffect | CancelAfter:
 
 def _when(node: Node, apis: Apis) -> When:
     fields = node.fields(WHEN_KEYS, prefix=REQUEST)
-    if node.is_mapping and not fields:
+    if node.is_mapping and not node.raw.value:
         node.problem("holds no condition; leave `when` out for a rule that takes every job")
     return When(
         apis=_api_names(fields["api"], apis) if "api" in fields else (),

@@ -12,6 +12,9 @@ from starlette.types import Receive
 
 from simulator.apis.contract import Kind, Problem, Upload
 
+NESTING_MAX = 200
+"""Levels of a JSON body; orjson writes 254."""
+
 
 def media_type_of(content_type: str) -> str:
     """The media type alone: no parameters, lower case."""
@@ -67,12 +70,23 @@ def decode_json(body: bytes) -> Any:
     """A JSON value.
 
     Raises:
-        Problem: MALFORMED_BODY, with line and column.
+        Problem: MALFORMED_BODY, with line and column; also when it nests too deeply to be given back inside an answer.
     """
     try:
-        return orjson.loads(body)
+        value = orjson.loads(body)
     except orjson.JSONDecodeError as problem:
         raise Problem(Kind.MALFORMED_BODY, f"the body is not JSON: {problem}", where="body") from None
+    if body.count(b"{") + body.count(b"[") > NESTING_MAX and _nests_deeper(value, NESTING_MAX):
+        raise Problem(Kind.MALFORMED_BODY, f"the body nests deeper than {NESTING_MAX} levels", where="body")
+    return value
+
+
+def _nests_deeper(value: Any, levels: int) -> bool:
+    layer = [value]
+    for _ in range(levels + 1):
+        inner = [item for item in layer if isinstance(item, dict | list)]
+        layer = [child for item in inner for child in (item.values() if isinstance(item, dict) else item)]
+    return bool(layer)
 
 
 def decode_text(body: bytes) -> str:

@@ -58,6 +58,8 @@ class Parameter:
         self.has_default = "default" in schema
         self.default = schema.get("default")
         self.is_array = schema.get("type") == "array"
+        # An array is read repeated and comma-separated, unless its document insists on the former.
+        self.is_repeated = self.is_array and definition.get("explode") is True
         self._coerce = _COERCE.get(schema.get("type", ""), _as_text)
         self._coerce_item = _COERCE.get(schema.get("items", {}).get("type", ""), _as_text)
         self._validator = compile_(schema)
@@ -110,7 +112,7 @@ class Parameters:
         self._path = [(one.name.replace("-", "_"), one) for one in parameters if one.where == "path"]
         self._query = [one for one in parameters if one.where == "query"]
         self._header = [(one.name.lower(), one) for one in parameters if one.where == "header"]
-        arrays = {one.name for one in self._query if one.is_array}
+        arrays = {one.name for one in self._query if one.is_array and not one.is_repeated}
         self._arrays = [definition for definition in definitions if definition["name"] in arrays]
         self._uri_parser = OpenAPIURIParser(self._arrays, {})
         self._query_defaults = {one.name: one.default for one in self._query if one.has_default}
@@ -157,7 +159,8 @@ class Parameters:
             if parameter.name in arrays:
                 values[parameter.name] = parameter.read(arrays[parameter.name])
             elif parameter.name in given:
-                values[parameter.name] = parameter.read(given[parameter.name][-1])
+                texts = given[parameter.name]
+                values[parameter.name] = parameter.read(texts if parameter.is_repeated else texts[-1])
             elif parameter.is_required:
                 raise parameter.missing()
             elif parameter.has_default:
@@ -224,7 +227,9 @@ class Replies:
             str(status): _Response(response, compile_) for status, response in responses.items()
         }
         successes = [r for status, r in sorted(self._by_status.items()) if status.startswith("2")]
-        self.media_types: list[str] = list(dict.fromkeys(name for response in successes for name in response.contents))
+        self.media_types: list[str] = list(
+            dict.fromkeys(name for response in successes for name in response.contents)
+        )
         """Media types of the successful answers, preferred first."""
 
     def violation(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jsonschema_rs
+from jsonschema_rs import ValidationErrorKind
 
 _NOT_FOR_VALIDATION = frozenset(
     {"example", "xml", "discriminator", "externalDocs", "deprecated", "description", "title"}
@@ -37,14 +38,15 @@ class Validator:
             return False
 
     def violations(self, value: Any) -> Iterator[Violation]:
-        """What is wrong with the value, most telling first."""
+        """What is wrong with the value; a missing member is pointed at where it should be."""
         try:
             errors = list(self._validator.iter_errors(value))
         except ValueError as problem:
             yield Violation("", str(problem))
             return
         for error in errors:
-            yield Violation(_pointer(error.instance_path), error.message)
+            missing = [error.kind.property] if isinstance(error.kind, ValidationErrorKind.Required) else []
+            yield Violation(_pointer([*error.instance_path, *missing]), error.message)
 
 
 def to_json_schema(schema: Any) -> Any:

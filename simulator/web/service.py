@@ -281,6 +281,7 @@ class Service:
 
     async def _on_crash(self, request: ConnexionRequest, problem: Exception) -> ConnexionResponse:
         logger.error("%s %s crashed", request.scope["method"], request.scope["path"], exc_info=problem)
+        self.ledger.add(Line("server", self.api.name, "", "", f"crashed: {problem!r}"))
         return await self._refuse(
             request.scope, Problem(Kind.INTERNAL, "understudy made a mistake; its log says more")
         )
@@ -434,7 +435,9 @@ class Endpoint:
                 body = orjson.dumps(value)
             else:
                 body = self._api.codecs[media_type].encode(value, self.id)
-        violation = self._replies.violation(reply.status, media_type, seen, headers)
+        # What a codec carries is the JSON value, so that is what the document is asked about.
+        checked_as = "application/json" if media_type in self._api.codecs else media_type
+        violation = self._replies.violation(reply.status, checked_as, seen, headers)
         if violation is not None:
             text = f"{self.id} {reply.status} {violation.pointer or '(whole)'}: {violation.message}"
             self._service.ledger.add(

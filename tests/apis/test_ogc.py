@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
 import pytest
 
+from simulator.engine.world import Limits
 from tests.kit import Answer, Kit
 
 ECHO = "/ogc/processes/echo/execution"
@@ -644,7 +646,6 @@ def test_the_list_is_newest_first_and_its_links_walk_through_all_of_it() -> None
     for _ in range(25):
         made.append(execute(kit)["jobID"])
         kit.advance("100ms")
-    seen: list[str] = []
     page = kit.get("/ogc/jobs").json()
     assert link(page, "prev") is None
     forward = [page]
@@ -654,7 +655,7 @@ def test_the_list_is_newest_first_and_its_links_walk_through_all_of_it() -> None
     assert [len(one["jobs"]) for one in forward] == [10, 10, 5]
     seen = [job["jobID"] for one in forward for job in one["jobs"]]
     assert seen == made[::-1]
-    for before, after in zip(forward, forward[1:], strict=False):
+    for before, after in pairwise(forward):
         prev_path = link(after, "prev")
         assert prev_path is not None
         assert [job["jobID"] for job in kit.get(prev_path).json()["jobs"]] == [
@@ -725,6 +726,14 @@ def test_every_refusal_is_an_exception_in_plain_json(
     assert exception["status"] == expected
     assert exception["title"]
     assert exception["detail"]
+
+
+def test_a_full_world_takes_no_more_jobs_and_says_so() -> None:
+    kit = Kit(apis=("ogc",), limits=Limits(jobs=1))
+    execute(kit)
+    answer = kit.post(ECHO, json={"inputs": {"message": "hello"}})
+    assert in_words(answer) == "503 about:blank"
+    assert "--max-jobs" in answer.json()["detail"]
 
 
 def test_a_prefer_header_is_ignored_where_it_means_nothing() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from simulator.engine.world import Limits
 from tests.kit import Answer, Kit
 
 JOBS = "/titan/v1/jobs"
@@ -219,6 +220,21 @@ def test_one_bad_job_keeps_the_whole_batch_out_and_is_named(second: dict[str, An
 def test_a_body_that_is_no_list_of_jobs_is_refused(body: bytes) -> None:
     answer = serve().post(JOBS, data=body, headers={"Content-Type": "application/json"})
     assert in_words(answer) == "400 error"
+
+
+def test_a_batch_for_which_there_is_no_room_is_refused_as_a_whole() -> None:
+    kit = Kit(apis=("titan",), limits=Limits(jobs=2))
+    enqueue(kit)
+    answer = kit.post(JOBS, json={"jobs": [{"image": "a:1"}, {"image": "b:1"}]})
+    assert in_words(answer) == "503 error"
+    assert len(jobs(kit)) == 1
+
+
+def test_payloads_may_be_larger_than_bodies_elsewhere() -> None:
+    kit = serve()
+    payload = "x" * 3_000_000
+    job_id = enqueue(kit, payload=payload)["id"]
+    assert read(kit, job_id)["payload"] == payload
 
 
 def test_a_delayed_job_is_queued_when_its_delay_has_passed() -> None:
@@ -658,6 +674,24 @@ def test_jobs_run_by_themselves_when_the_scenario_says_so() -> None:
         seen.append(read(kit, job_id)["status"])
     assert list(dict.fromkeys(seen)) == ["queued", "running", "succeeded"]
     assert call(kit, "log", job_id).status == 200
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("timeout", "timeout"),
+        ("killed", "killed"),
+        ("out_of_memory", "killed"),
+        ("bad_exit", "bad_exit"),
+        ("disk_full", "bad_exit"),
+    ],
+)
+def test_the_failure_of_a_scenario_has_one_of_the_reasons_clients_know(code: str, reason: str) -> None:
+    kit = serve(f"jobs:\n  - script: [running: 1s, failed: {{error: {{code: {code}}}}}]\n")
+    job_id = enqueue(kit)["id"]
+    kit.advance("1s")
+    job = read(kit, job_id)
+    assert (job["status"], job["reason"]) == ("failed", reason)
 
 
 def test_a_scenario_may_refuse_to_cancel_a_running_job() -> None:

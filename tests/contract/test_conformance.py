@@ -1,0 +1,103 @@
+"""Schemathesis proves that the server conforms to its documents: phases examples, coverage and fuzzing, all checks.
+
+Time is frozen and moves a little before each call, so that cases meet jobs in all states and a run can be repeated. The short
+form belongs to the test command; `UNDERSTUDY_CONFORMANCE=long` tries many more cases per operation.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis import Case
+
+from simulator.apis.contract import Api
+from simulator.assemble import API_MODULES, Settings, assemble, load_apis, load_document
+from simulator.runtime.timesource import TimeMode
+from simulator.web.front import Front
+from simulator.web.ledger import Ledger
+
+IS_LONG = os.environ.get("UNDERSTUDY_CONFORMANCE") == "long"
+EXAMPLES = 150 if IS_LONG else 15
+CONFIG = Path(__file__).with_name("schemathesis.toml")
+STEP_MS = 700
+HEADERS = {
+    # Answers would be XML otherwise, which Schemathesis cannot compare with a schema; tests/apis/test_jbpm_xml.py does.
+    "jbpm": {"Accept": "application/json"},
+}
+SCENARIO = """
+description: As happy, and only one token is good, so that credentials can be seen to matter.
+apis:
+  synapse: {tokens: [conformance]}
+  ica: {tokens: [conformance]}
+workers: {titan: external}
+jobs:
+  - script: [queued: 1s, {running: 3s, progress: 0..100}, succeeded]
+"""
+
+
+class Served:
+    """A server that is assembled when it is first called and whose time moves with each call."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger()
+        self._front: Front | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if self._front is None:
+            self._front = assemble(
+                Settings(scenario=SCENARIO, seed=11, strict=True, time=TimeMode(0)), ledger=self.ledger
+            )
+        if scope["type"] == "http":
+            self._front.worlds.default.advance(STEP_MS)
+        await self._front(scope, receive, send)
+
+
+def schema_of(api: Api, served: Served) -> Any:
+    """The document as Schemathesis sees it when it is served here."""
+    document = load_document(api)
+    base_path = document["servers"][0]["url"].rstrip("/")
+    document["servers"] = [{"url": f"/{api.name}{base_path}"}]
+    schema = schemathesis.openapi.from_dict(document, config=schemathesis.Config.from_path(CONFIG))
+    schema.app = served
+    return schema
+
+
+SERVED = Served()
+SCHEMAS = {name: schema_of(api, SERVED) for name, api in load_apis().items()}
+MODEST = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def _conforms(name: str) -> Any:
+    @SCHEMAS[name].parametrize()
+    @MODEST
+    def test(case: Case) -> None:
+        case.call_and_validate(headers=HEADERS.get(name))
+        # A service that answers 500 to bad input would hide a reply that breaks the document.
+        assert SERVED.ledger.lines("server") == []
+
+    return test
+
+
+test_synapse_conforms = _conforms("synapse")
+test_jbpm_conforms = _conforms("jbpm")
+test_ogc_conforms = _conforms("ogc")
+test_ica_conforms = _conforms("ica")
+test_titan_conforms = _conforms("titan")
+
+
+def test_every_api_has_its_conformance_test() -> None:
+    assert set(API_MODULES) == {
+        name.removeprefix("test_").removesuffix("_conforms")
+        for name in globals()
+        if name.endswith("_conforms") and name.startswith("test_")
+    }
