@@ -85,7 +85,9 @@ def test_api_modules_do_not_know_each_other(path: Path) -> None:
     for name in imports_of(path):
         if name.startswith("simulator.apis."):
             target = name.split(".")[2]
-            assert target in shared | own, f"{path.name} imports {name}: move what both need to apis/contract.py"
+            assert target in shared | own, (
+                f"{path.name} imports {name}: move what both need to apis/contract.py"
+            )
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "engine").glob("*.py")), ids=lambda path: path.stem)
@@ -94,7 +96,9 @@ def test_the_engine_does_not_look_outside(path: Path) -> None:
         top = name.split(".")[0]
         assert top not in BANNED_IN_ENGINE, f"{path.name} imports {name}: {BANNED_IN_ENGINE[top]}"
         is_known = top in {"simulator", "__future__"} or top in ENGINE_LIBRARIES or _is_stdlib(top)
-        assert is_known, f"{path.name} imports {name}: the engine uses the standard library and {ENGINE_LIBRARIES}"
+        assert is_known, (
+            f"{path.name} imports {name}: the engine uses the standard library and {ENGINE_LIBRARIES}"
+        )
 
 
 def _is_stdlib(name: str) -> bool:
@@ -109,14 +113,22 @@ def test_only_the_time_source_reads_the_wall_clock(path: Path) -> None:
     text = path.read_text()
     if relative in CLOCK_READERS:
         return
-    found = re.search(r"\b(time\.(time|time_ns|monotonic|sleep)|datetime\.now|datetime\.utcnow|asyncio\.sleep)\(", text)
-    assert found is None, f"{relative} calls {found and found[0]}: ask the world's clock (call.now_ms) instead"
+    found = re.search(
+        r"\b(time\.(time|time_ns|monotonic|sleep)|datetime\.now|datetime\.utcnow|asyncio\.sleep)\(", text
+    )
+    assert found is None, (
+        f"{relative} calls {found and found[0]}: ask the world's clock (call.now_ms) instead"
+    )
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "web").glob("*.py")), ids=lambda path: path.stem)
 def test_the_web_layer_knows_no_api_by_name(path: Path) -> None:
     code = ast.parse(path.read_text())
-    names = {node.value for node in ast.walk(code) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    names = {
+        node.value
+        for node in ast.walk(code)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
     assert not names & set(API_MODULES), f"{path.name} names an API: make it a field of Api"
 
 

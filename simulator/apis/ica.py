@@ -70,7 +70,7 @@ DETAILS_CHARACTERS_MAX = 4096
 def error(refusal: Refusal, call: Call | None) -> Reply:
     """`{"code", "message"[, "details"]}`; when the service itself broke, the code is empty."""
     if isinstance(refusal, NotAllowed):
-        message = f"The run is {WORDS[refusal.job.state]}; only a Pending or Running one can be aborted."
+        message = f"The run is {WORDS[refusal.job.state]} and cannot be aborted."
         return Reply(400, {"code": CODES[400], "message": message})
     if isinstance(refusal, UnknownJob):
         return Reply(404, {"code": CODES[404], "message": f"There is no run {refusal.job_id}."})

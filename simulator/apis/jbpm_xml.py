@@ -111,6 +111,7 @@ def _job_request(root: Element) -> dict[str, Any]:
             request["job-command"] = child.text or ""
         elif child.tag == "scheduled-date":
             at_ms = date_ms(child.text or "")
+            # What is no date is left for the document to refuse; an empty element is null.
             request["scheduled-date"] = child.text if at_ms is None else iso(at_ms)
         elif child.tag == "data":
             request["request-data"] = _map(child)

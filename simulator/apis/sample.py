@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from copy import deepcopy
+from math import ceil, floor
 from typing import TYPE_CHECKING, Any
 
 from simulator.apis.contract import iso
@@ -19,8 +21,10 @@ if TYPE_CHECKING:
 
 _DEPTH_MAX = 8
 _CLASS = re.compile(r"\[([^\]]+)\]")
-_PLAIN_PATTERN = re.compile(r"\^((?:\[[^\]]+\]|\\d|[A-Za-z0-9_.:/-])(?:\{\d+(?:,\d*)?\}|[*+?])?)+\$")
-_ATOM = re.compile(r"(\[[^\]]+\]|\\d|\\.|[A-Za-z0-9_:/-])(\{(\d+)(?:,(\d*))?\}|[*+?])?")
+_ATOM = re.compile(
+    r"(\[[^\]^\\][^\]\\]*\]|\\d|\\[^A-Za-z0-9]|[^\\\[\](){}.*+?|^$])(\{(\d+)(?:,\d*)?\}|[*+?])?"
+)
+"""A character, an escaped one, a digit or a class, and how often it comes: all that a plain pattern is made of."""
 
 
 class SchemaSampler:
@@ -35,6 +39,7 @@ class SchemaSampler:
 
         Raises:
             KeyError: the document has no such schema.
+            ValueError: no value can be made; the text says of what an example would help.
         """
         self._begin(seed, *purpose, schema_name)
         return self._value(self._document["components"]["schemas"][schema_name], schema_name, 0)
@@ -59,14 +64,20 @@ class SchemaSampler:
             schema = self._document["components"]["schemas"][name]
         for literal in ("example", "default"):
             if literal in schema and depth > 0:
-                return schema[literal]
+                return deepcopy(schema[literal])
+        if depth > _DEPTH_MAX:
+            if schema.get("nullable"):
+                return None
+            if depth > 4 * _DEPTH_MAX:
+                raise ValueError(f"the schema of {name} has no end; give it an example")
         if "enum" in schema:
-            return self._pick([value for value in schema["enum"] if value is not None])
+            return self._pick([value for value in schema["enum"] if value is not None] or [None])
         if "allOf" in schema:
             return self._value(self._merged(schema), name, depth)
         for choice in ("oneOf", "anyOf"):
             if choice in schema:
-                return self._value(schema[choice][0], name, depth)
+                # The first choice, unless it is the one that led so deep.
+                return self._value(schema[choice][-1 if depth > _DEPTH_MAX else 0], name, depth + 1)
         match schema.get("type"):
             case "object":
                 return self._object(schema, depth)
@@ -93,13 +104,19 @@ class SchemaSampler:
     def _merged(self, schema: Mapping[str, Any]) -> dict[str, Any]:
         """All parts of an `allOf` (and what stands beside it) as one object schema."""
         merged: dict[str, Any] = {"type": "object", "properties": {}, "required": []}
+        apart = {"properties", "required"}
+        if len(schema["allOf"]) > 1:
+            # An example of one part is not one of the whole.
+            apart |= {"example", "default"}
         for part in (*schema["allOf"], {key: value for key, value in schema.items() if key != "allOf"}):
             while "$ref" in part:
                 part = self._document["components"]["schemas"][part["$ref"].rpartition("/")[2]]
             if "allOf" in part:
                 part = self._merged(part)
-            merged |= {key: value for key, value in part.items() if key not in ("properties", "required")}
-            merged["properties"] = {**merged["properties"], **part.get("properties", {})}
+            merged |= {key: value for key, value in part.items() if key not in apart}
+            for name, described in part.get("properties", {}).items():
+                known = merged["properties"].get(name)
+                merged["properties"][name] = {"allOf": [known, described]} if known else described
             merged["required"] = [*merged["required"], *part.get("required", ())]
         return merged
 
@@ -113,14 +130,21 @@ class SchemaSampler:
 
     def _array(self, schema: Mapping[str, Any], name: str, depth: int) -> list[Any]:
         fewest = schema.get("minItems", 0)
-        if depth >= _DEPTH_MAX:
-            return [self._value(schema["items"], name, depth + 1) for _ in range(fewest)]
-        count = max(fewest, min(schema.get("maxItems", 2), 1 + self._faker_now.random_int(0, 1)))
+        count = fewest
+        if depth < _DEPTH_MAX:
+            count = max(fewest, min(schema.get("maxItems", 2), 1 + self._faker_now.random_int(0, 1)))
         return [self._value(schema.get("items", {}), name, depth + 1) for _ in range(count)]
 
     def _integer(self, schema: Mapping[str, Any]) -> int:
-        low = int(schema.get("minimum", 0))
-        high = int(schema.get("maximum", max(low, 0) + 1000))
+        low, high = schema.get("minimum"), schema.get("maximum")
+        if low is not None:
+            low = floor(low) + 1 if schema.get("exclusiveMinimum") else ceil(low)
+        if high is not None:
+            high = ceil(high) - 1 if schema.get("exclusiveMaximum") else floor(high)
+        if low is None:
+            low = 0 if high is None or high >= 0 else high - 1000
+        if high is None:
+            high = max(low, 0) + 1000
         return self._faker_now.random_int(low, min(high, low + 1_000_000))
 
     def _string(self, schema: Mapping[str, Any], name: str) -> str:
@@ -137,23 +161,28 @@ class SchemaSampler:
             case "byte":
                 return "c2ltdWxhdGVk"
         if "pattern" in schema:
-            return self._matching(schema["pattern"])
+            return self._matching(schema, name)
         text = faker.word() if "name" in name.lower() else faker.sentence(nb_words=4).rstrip(".")
         text = text[: schema.get("maxLength", len(text))]
         return text.ljust(schema.get("minLength", 0), "x")
 
-    def _matching(self, pattern: str) -> str:
+    def _matching(self, schema: Mapping[str, Any], name: str) -> str:
         """A text for the plain patterns of our documents: characters and classes, each with a count.
 
         Raises:
-            ValueError: the pattern is not that plain; give the schema an `example`.
+            ValueError: the pattern is richer than that, and its schema has no example.
         """
-        if not _PLAIN_PATTERN.fullmatch(pattern):
-            raise ValueError(f"no text can be made for the pattern {pattern!r}; give its schema an example")
+        pattern: str = schema["pattern"]
+        plain = pattern.removeprefix("^").removesuffix("$")
+        atoms = list(_ATOM.finditer(plain))
+        if "".join(atom[0] for atom in atoms) != plain:
+            if "example" not in schema:
+                raise ValueError(f"no text can be made for the pattern of {name}; give it an example")
+            return str(schema["example"])
         text = ""
-        for atom, count, low, _ in _ATOM.findall(pattern[1:-1]):
-            times = {"": 1, "*": 1, "+": 2, "?": 1}.get(count, int(low or 0))
-            text += "".join(self._character(atom) for _ in range(times))
+        for atom in atoms:
+            times = {None: 1, "*": 1, "+": 2, "?": 1}.get(atom[2], int(atom[3] or 0))
+            text += "".join(self._character(atom[1]) for _ in range(times))
         return text
 
     def _character(self, atom: str) -> str:

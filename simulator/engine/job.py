@@ -111,9 +111,10 @@ class Job(NamedTuple):
     """When the present step of its script ends, if time ends it."""
     step: int = -1
     step_ms: int = 0
-    """When the present step began (a state may last several steps)."""
+    """When the present step began (a state may last several steps); once it is over and no other has begun, its last
+    visible change."""
     progress_mark: int | None = None
-    """Percent reached when the present step began."""
+    """Percent reached when the present step began, or when time stopped moving it."""
     attempt: int = 1
     executions: int = 0
     """Executions begun and ended, whatever their outcome."""
@@ -135,7 +136,7 @@ class Job(NamedTuple):
     reported_ms: int | None = None
     """When it last changed visibly before it began to cancel or ended."""
     event: int = 0
-    """Which agenda entry is this job's pending one; any other is stale."""
+    """Which agenda entry is this job's pending one, the end of a step or a worker's deadline; any other is stale."""
     moves: tuple[Any, ...] = ()
     """The history, flat: state, time, cause, state, time, cause… (a third of the memory of a tuple of tuples)."""
 
@@ -185,10 +186,11 @@ class Job(NamedTuple):
         if span is None:
             return self.progress_mark
         start, end, began_ms, ends_ms = span
-        if ends_ms is None or ends_ms <= began_ms:
+        if now_ms >= ends_ms:
+            return end
+        if now_ms <= began_ms:
             return start
-        passed = min(max(now_ms, began_ms), ends_ms) - began_ms
-        return start + (end - start) * passed // (ends_ms - began_ms)
+        return start + (end - start) * (now_ms - began_ms) // (ends_ms - began_ms)
 
     def changed_ms(self, now_ms: int) -> int:
         """When the job last changed visibly: its last move or step, or the last whole percent of progress."""
@@ -197,14 +199,14 @@ class Job(NamedTuple):
             return self.step_ms
         start, end, began_ms, ends_ms = span
         percent = self.progress_percent(now_ms)
-        if ends_ms is None or percent is None or percent <= start:
+        if percent is None or percent <= start:
             return began_ms
         # The first millisecond at which the floor in progress_percent() reaches this percent.
         return began_ms - (-(percent - start) * (ends_ms - began_ms) // (end - start))
 
-    def _progress_span(self) -> tuple[int, int, int, int | None] | None:
-        """Start and end in percent, start and end in milliseconds, of a step under way that reports progress."""
-        if self.state in FINAL or not 0 <= self.step < len(self.part.script.steps):
+    def _progress_span(self) -> tuple[int, int, int, int] | None:
+        """Start and end in percent, start and end in milliseconds, of a timed step under way that reports progress."""
+        if self.until_ms is None or self.state in FINAL or not 0 <= self.step < len(self.part.script.steps):
             return None
         progress = self.part.script.steps[self.step].progress
         if progress is None or self.state is not self.part.script.steps[self.step].state:

@@ -35,7 +35,7 @@ class Step:
     state: State
     lasts: Span | Lasting = Lasting.FOREVER
     progress: tuple[int, int] | None = None
-    """Percent at the beginning and at the end of this step."""
+    """Percent at the beginning and at the end of this step; it does not fall."""
     message: str | None = None
     failure: Failure | None = None
     result: Any = None

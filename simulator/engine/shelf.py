@@ -28,6 +28,8 @@ class Shelf:
         self._by_state: dict[State, SortedList] = {state: SortedList() for state in State}
         # Numbers only grow, so a plain list stays sorted; most labels have few jobs, and a SortedList is ten times as large.
         self._by_label: dict[Label, list[int]] = {}
+        # Names that some job carries twice, so that it may stand in two lists of one group.
+        self._repeated: set[str] = set()
         self._orders: dict[str, tuple[SortKey, SortedList]] = {}
 
     def __len__(self) -> int:
@@ -39,8 +41,14 @@ class Shelf:
         if before is None:
             self._all.add(number)
             self._by_state[job.state].add(number)
+            names: set[str] = set()
             for label in job.submit.labels:
-                self._by_label.setdefault(label, []).append(number)
+                if label[0] in names:
+                    self._repeated.add(label[0])
+                names.add(label[0])
+                numbers = self._by_label.setdefault(label, [])
+                if not numbers or numbers[-1] != number:
+                    numbers.append(number)
         elif before.state is not job.state:
             self._by_state[before.state].remove(number)
             self._by_state[job.state].add(number)
@@ -57,7 +65,7 @@ class Shelf:
         number = job.number
         self._all.remove(number)
         self._by_state[job.state].remove(number)
-        for label in job.submit.labels:
+        for label in dict.fromkeys(job.submit.labels):
             numbers = self._by_label[label]
             del numbers[bisect_left(numbers, number)]
             if not numbers:
@@ -86,7 +94,9 @@ class Shelf:
             labels: groups; a job must have a label of each group.
         """
         groups = self._groups(states, labels)
-        if len(groups) == 1:
+        if limit == 0:
+            numbers: list[int] = []
+        elif len(groups) == 1:
             numbers = _page(groups[0], offset, limit, newest_first)
         else:
             groups.sort(key=lambda lists: sum(map(len, lists)))
@@ -110,7 +120,7 @@ class Shelf:
     def sorted_by(
         self, name: str, key: SortKey, *, offset: int, limit: int, descending: bool = False
     ) -> list[Job]:
-        """A page of all jobs in the order of `key`, ties in the order they were made (also when descending).
+        """A page of all jobs in the order of `key`, ties in the order they were made; descending is the same read backwards.
 
         The index for a `name` is built when first asked for and kept up to date from then on.
         """
@@ -118,7 +128,8 @@ class Shelf:
             self._orders[name] = (key, SortedList((key(job), job.number) for job in self._found(self._all)))
         order = self._orders[name][1]
         if descending:
-            page = order.islice(max(len(order) - offset - limit, 0), len(order) - offset, reverse=True)
+            end = max(len(order) - offset, 0)
+            page = order.islice(max(end - limit, 0), end, reverse=True)
         else:
             page = order.islice(offset, offset + limit)
         return self._found(number for _, number in page)
@@ -134,9 +145,17 @@ class Shelf:
         if states is not None:
             groups.append([self._by_state[state] for state in dict.fromkeys(states)])
         for alternatives in labels:
-            found = (self._by_label.get(label) for label in dict.fromkeys(alternatives))
-            groups.append([numbers for numbers in found if numbers is not None])
+            wanted = dict.fromkeys(alternatives)
+            found = [numbers for label in wanted if (numbers := self._by_label.get(label)) is not None]
+            if len(found) > 1 and not self._are_exclusive(wanted):
+                found = [sorted(set().union(*found))]
+            groups.append(found)
         return groups or [[self._all]]
+
+    def _are_exclusive(self, labels: Iterable[Label]) -> bool:
+        """Whether no job has two of these labels: they are of one name, and no job has that name twice."""
+        names = {name for name, _ in labels}
+        return len(names) == 1 and names.isdisjoint(self._repeated)
 
 
 def _page(lists: list[Numbers], offset: int, limit: int | None, newest_first: bool) -> list[int]:

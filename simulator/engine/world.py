@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from heapq import heappop, heappush
+from heapq import heappop, heappush, heapreplace
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from sortedcontainers import SortedDict
@@ -122,7 +122,7 @@ class World:
         self._journal = journal
         self._position = 0
         self._sequence = 0
-        self._agenda: list[tuple[int, int, int, bool]] = []
+        self._agenda: list[tuple[int, int, int]] = []
         self._jobs: list[Job | None] = [None]
         self._job_count = 0
         self._numbers: dict[str, dict[str, int]] = {api: {} for api in rules}
@@ -201,14 +201,17 @@ class World:
     @property
     def next_due_ms(self) -> int | None:
         """When the next event is due; stale entries of the agenda do not count."""
-        while self._agenda:
-            due_ms, sequence, number, is_deadline = self._agenda[0]
-            if self._is_pending(sequence, number, is_deadline):
-                deadline_ms = self._numbered(number).deadline_ms if is_deadline else None
-                if deadline_ms is None or deadline_ms == due_ms:
-                    return due_ms
-                self._note(deadline_ms, number, is_deadline=True)
-            heappop(self._agenda)
+        agenda = self._agenda
+        while agenda:
+            due_ms, sequence, number = agenda[0]
+            job = self._jobs[number]
+            if job is None or job.event != sequence:
+                heappop(agenda)
+            elif job.deadline_ms is not None and job.deadline_ms > due_ms:
+                # As when time gets there, and with the same sequence: looking ahead must not change the order of ties.
+                heapreplace(agenda, (job.deadline_ms, sequence, number))
+            else:
+                return due_ms
         return None
 
     def snapshot(self) -> dict[str, Any]:
@@ -219,9 +222,9 @@ class World:
             "jobs": list(self._jobs),
             "removed": {api: sorted(ids) for api, ids in self._removed.items()},
             "agenda": sorted(
-                (due, number, is_deadline)
-                for due, sequence, number, is_deadline in self._agenda
-                if self._is_pending(sequence, number, is_deadline)
+                (due_ms if job.deadline_ms is None else job.deadline_ms, sequence, number)
+                for due_ms, sequence, number in self._agenda
+                if (job := self._jobs[number]) is not None and job.event == sequence
             ),
             "crews": {
                 api: (crew.busy, list(crew.waiting.items()), list(crew.claimable.items()))
@@ -341,14 +344,13 @@ class World:
                 cause=WORKER,
                 claimed=True,
                 until_ms=None,
-                event=0,
+                event=0 if deadline_ms is None else self._note(deadline_ms, job.number),
+                progress_mark=job.progress_percent(self.now_ms),
                 step=len(job.part.script.steps),
                 started_ms=self.now_ms,
                 deadline_ms=deadline_ms,
             )
             claimed.append(self._put(taken, job))
-            if deadline_ms is not None:
-                self._note(deadline_ms, job.number, is_deadline=True)
         return tuple(claimed)
 
     def _touch(self, command: Touch) -> Job:
@@ -456,8 +458,7 @@ class World:
 
     def _release(self, command: Release) -> Job:
         job = self.job(command.api, command.job_id)
-        steps = job.part.script.steps
-        if job.claimed or not 0 <= job.step < len(steps) or steps[job.step].lasts is not Lasting.HOLD:
+        if not self._is_held(job):
             raise NotAllowed(job, "release")
         return self._enter(job, job.step + 1)
 
@@ -471,6 +472,16 @@ class World:
 
     # ---- the script ---------------------------------------------------------------------------------------------
 
+    def _is_held(self, job: Job) -> bool:
+        """Its present step lasts until somebody releases it. A job in line for a worker has that step behind it."""
+        steps = job.part.script.steps
+        if job.event or not 0 <= job.step < len(steps):
+            return False
+        step = steps[job.step]
+        if step.lasts is not Lasting.HOLD or step.state is not job.state:
+            return False
+        return self._place(job) not in self._crews[job.api].waiting
+
     def _first_state(self, api: str, steps: tuple[Step, ...]) -> State:
         """A job is never born finished, and never running without a worker: such scripts begin in the queue."""
         first = steps[0].state
@@ -483,7 +494,7 @@ class World:
         steps = job.part.script.steps
         before = None if is_new else job
         if index >= len(steps):
-            return self._put(job._replace(until_ms=None, event=0), before)
+            return self._put(job._replace(**self._standstill(job), step=index), before)
         step = steps[index]
         state = step.state
         if state is State.DELAYED and job.state is not state:
@@ -492,10 +503,10 @@ class World:
         if state is State.RETRYING and job.state is State.DELAYED:
             # An attempt can only fail once it was begun.
             job = before = self._put(job.become(State.QUEUED, at_ms=self.now_ms, cause=step.cause), before)
+        if is_new and state is not job.state and state is not State.RUNNING:
+            # Its birth is one move and this step another, at the same instant.
+            return self._put(self._schedule(job._replace(step=index - 1), self.now_ms), None)
         if state in FINAL:
-            if is_new:
-                # Its birth is one move and its end another, at this same instant.
-                return self._put(self._schedule(job._replace(step=index - 1), self.now_ms), None)
             return self._end(job, step)
         changes: dict[str, Any] = {"step": index, "until_ms": None, "event": 0}
         if state is State.RUNNING and not job.has_worker:
@@ -504,13 +515,15 @@ class World:
             self._crews[job.submit.api].busy += 1
             changes["has_worker"] = True
             changes["started_ms"] = self.now_ms
+        elif state in _IN_LINE:
+            changes["has_worker"] = False
         lasts = step.lasts
         if type(lasts) is Span:
             length_ms = lasts.low_ms if lasts.low_ms == lasts.high_ms else self._length(lasts, job, index)
             if job.submit.lasts_ms > length_ms and index == job.part.script.last_timed_running:
                 length_ms = job.submit.lasts_ms
             changes["until_ms"] = until_ms = self.now_ms + length_ms
-            changes["event"] = self._note(until_ms, job.number, is_deadline=False)
+            changes["event"] = self._note(until_ms, job.number)
         if step.message is not None:
             changes["message"] = step.message
         if step.progress is not None:
@@ -539,13 +552,23 @@ class World:
 
     def _wait_for_worker(self, job: Job, index: int, *, is_new: bool = False) -> Job:
         """Stay queued (or retrying) until a worker is free for step `index`."""
-        changes: dict[str, Any] = {"step": index - 1, "until_ms": None, "event": 0}
-        if job.state in (State.QUEUED, State.RETRYING):
-            waiting = job._replace(**changes)
+        if job.state in _IN_LINE:
+            waiting = job._replace(**self._standstill(job), step=index - 1)
         else:
-            waiting = job.become(State.QUEUED, at_ms=self.now_ms, cause=job.part.cause, **changes)
+            waiting = job.become(
+                State.QUEUED, at_ms=self.now_ms, cause=job.part.cause, step=index - 1, until_ms=None, event=0
+            )
         self._crews[job.api].waiting[self._place(waiting)] = job.number
         return self._put(waiting, None if is_new else job)
+
+    def _standstill(self, job: Job) -> dict[str, Any]:
+        """What changes when a step is over and no other begins: time moves nothing any more, and progress stays."""
+        return {
+            "until_ms": None,
+            "event": 0,
+            "progress_mark": job.progress_percent(self.now_ms),
+            "step_ms": job.changed_ms(self.now_ms),
+        }
 
     def _succeed(self, before: Job, job: Job, result: Any, cause: str) -> Job:
         if job.submit.fails_with is not None and not job.claimed:
@@ -583,12 +606,20 @@ class World:
         )
         by = self._rules[job.api].retry_by
         # A job that is being cancelled has no way back, so it is not tried again.
-        if by is RetryBy.SAME_JOB and job.retries_left > 0 and State.RETRYING in ALLOWED[job.state]:
+        if by is RetryBy.SAME_JOB and job.retries_left > 0 and job.state is not State.CANCELLING:
             delay_ms = _retry_delay_ms(job)
-            again = failed._replace(has_worker=False).become(
+            if State.RETRYING not in ALLOWED[job.state]:
+                # It fails without having run: it comes due, and fails at this same instant.
+                before = failed = self._put(
+                    failed.become(State.QUEUED, at_ms=self.now_ms, cause=job.part.cause), before
+                )
+            again = failed.become(
                 State.RETRYING,
                 at_ms=self.now_ms,
                 cause=cause,
+                has_worker=False,
+                claimed=False,
+                deadline_ms=None,
                 retries_left=job.retries_left - 1,
                 attempt=job.attempt + 1,
                 step=job.part.script.first_running - 1,
@@ -605,6 +636,7 @@ class World:
                     request=job.request,
                     retry_of=job.id,
                     retries=job.submit.retries - 1,
+                    retry_delays_ms=job.submit.retry_delays_ms[1:] or job.submit.retry_delays_ms,
                     delay_ms=_retry_delay_ms(job),
                 ),
                 cause=f"retry of {job.id}",
@@ -646,18 +678,12 @@ class World:
 
     def _schedule(self, job: Job, due_ms: int) -> Job:
         """The job with its one pending event at `due_ms`; an earlier one becomes stale."""
-        return job._replace(until_ms=due_ms, event=self._note(due_ms, job.number, is_deadline=False))
+        return job._replace(until_ms=due_ms, event=self._note(due_ms, job.number))
 
-    def _note(self, due_ms: int, number: int, *, is_deadline: bool) -> int:
+    def _note(self, due_ms: int, number: int) -> int:
         self._sequence = sequence = self._sequence + 1
-        heappush(self._agenda, (due_ms, sequence, number, is_deadline))
+        heappush(self._agenda, (due_ms, sequence, number))
         return sequence
-
-    def _is_pending(self, sequence: int, number: int, is_deadline: bool) -> bool:
-        job = self._jobs[number]
-        if job is None:
-            return False
-        return job.deadline_ms is not None if is_deadline else job.event == sequence
 
     def _fire_due(self) -> None:
         if self._agenda and self._agenda[0][0] <= self.now_ms:
@@ -666,27 +692,24 @@ class World:
     def _fire_until(self, to_ms: int) -> None:
         agenda, jobs = self._agenda, self._jobs
         while agenda and agenda[0][0] <= to_ms:
-            due_ms, sequence, number, is_deadline = heappop(agenda)
+            due_ms, sequence, number = heappop(agenda)
             job = jobs[number]
-            if job is None:
+            if job is None or job.event != sequence:
                 continue
-            if is_deadline:
-                self._meet_deadline(job, due_ms)
-            elif job.event == sequence:
-                self.now_ms = due_ms
-                if job.state is State.CANCELLING and job.cancel_requested:
-                    self._leave(job, State.CANCELLED, CLIENT)
-                else:
-                    self._enter(job, job.step + 1)
-
-    def _meet_deadline(self, job: Job, due_ms: int) -> None:
-        if job.deadline_ms is None:
-            return
-        if job.deadline_ms > due_ms:
-            self._note(job.deadline_ms, job.number, is_deadline=True)
-            return
-        self.now_ms = due_ms
-        self._fail(job, job, Failure("The worker was silent for too long.", code="timeout"), TIMED_OUT)
+            deadline_ms = job.deadline_ms
+            if deadline_ms is not None and deadline_ms > due_ms:
+                # Touched since: a job has one entry, however often it is touched.
+                heappush(agenda, (deadline_ms, sequence, number))
+                continue
+            self.now_ms = due_ms
+            if deadline_ms is not None:
+                silent = Failure("The worker was silent for too long.", code="timeout")
+                self._fail(job, job, silent, TIMED_OUT)
+            elif job.step >= len(job.part.script.steps):
+                # Cancelling took it off its script, and has lasted long enough.
+                self._leave(job, State.CANCELLED, CLIENT)
+            else:
+                self._enter(job, job.step + 1)
 
     # ---- keeping ------------------------------------------------------------------------------------------------
 
@@ -709,9 +732,7 @@ class World:
             return job
         crew = self._crews[api]
         if before is not None and (crew.waiting or crew.claimable) and before.state in _IN_LINE:
-            place = self._place(before)
-            crew.waiting.pop(place, None)
-            crew.claimable.pop(place, None)
+            self._leave_line(before)
         if state is State.QUEUED and self._rules[api].claims:
             crew.claimable[self._place(job)] = job.number
         if self._fired is not None:
@@ -722,7 +743,13 @@ class World:
                 self._put_crew_to_work(api)
         return job
 
+    def _leave_line(self, job: Job) -> None:
+        crew, place = self._crews[job.api], self._place(job)
+        crew.waiting.pop(place, None)
+        crew.claimable.pop(place, None)
+
     def _take_away(self, job: Job) -> Job:
+        self._leave_line(job)
         self._jobs[job.number] = None
         self._job_count -= 1
         del self._numbers[job.api][job.id]
@@ -731,6 +758,9 @@ class World:
         if len(removed) > self.limits.jobs:
             del removed[next(iter(removed))]
         self._shelves[job.api].discard(job)
+        if job.has_worker:
+            self._crews[job.api].busy -= 1
+            self._put_crew_to_work(job.api)
         return job
 
 

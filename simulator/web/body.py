@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,8 +13,11 @@ from starlette.types import Receive
 
 from simulator.apis.contract import Kind, Problem, Upload
 
+_WHOLE = re.compile(r"[0-9]+")
 NESTING_MAX = 200
 """Levels of a JSON body; orjson writes 254."""
+PARTS_MAX = 1000
+"""Parts of a multipart body."""
 
 
 def media_type_of(content_type: str) -> str:
@@ -33,7 +37,8 @@ async def read_bytes(receive: Receive, content_length: str | None, limit: int) -
         Problem: TOO_LARGE, before reading when the client says how much it will send.
         ConnectionError: the client went away.
     """
-    if content_length is not None and content_length.isdigit() and int(content_length) > limit:
+    # A number longer than that is over any limit, and Python refuses to read the longest ones.
+    if content_length is not None and _WHOLE.fullmatch(content_length) and int(content_length[:20]) > limit:
         raise _too_large(limit)
     message = await receive()
     body: bytes = message.get("body", b"")
@@ -105,24 +110,32 @@ def decode_multipart(body: bytes, content_type: str) -> dict[str, Any]:
     """The parts of multipart/form-data by name: text as str, files (and what is not UTF-8) as `Upload`.
 
     Raises:
-        Problem: MALFORMED_BODY: no boundary, broken parts, no end.
+        Problem: MALFORMED_BODY: no boundary, broken parts, too many of them, no end.
     """
     parts: dict[str, Any] = {}
+    count = 0
+    ended = False
+
+    def keep(name: bytes | None, value: str | Upload) -> None:
+        nonlocal count
+        count += 1
+        if count > PARTS_MAX:
+            raise ValueError(f"there are more than {PARTS_MAX} parts")
+        parts[(name or b"").decode("utf-8", "replace")] = value
 
     def on_field(field: Field) -> None:
         value = field.value or b""
         try:
-            parts[_name(field.field_name)] = value.decode()
+            keep(field.field_name, value.decode())
         except UnicodeDecodeError:
-            parts[_name(field.field_name)] = Upload(value)
+            keep(field.field_name, Upload(value))
 
     def on_file(file: File) -> None:
         file.file_object.seek(0)
-        filename = None if file.file_name is None else _name(file.file_name)
-        parts[_name(file.field_name)] = Upload(file.file_object.read(), filename, file.content_type)
+        filename = None if file.file_name is None else file.file_name.decode("utf-8", "replace")
+        upload = Upload(file.file_object.read(), filename, file.content_type)
         file.close()
-
-    ended = False
+        keep(file.field_name, upload)
 
     def on_end() -> None:
         nonlocal ended
@@ -138,17 +151,13 @@ def decode_multipart(body: bytes, content_type: str) -> dict[str, Any]:
         parser.on_end = on_end
         parser.write(body)
         parser.finalize()
+        if not ended:
+            raise ValueError("its end is missing")
     except (FormParserError, ValueError, LookupError) as problem:
         raise Problem(
             Kind.MALFORMED_BODY, f"the body is not multipart/form-data: {problem}", where="body"
         ) from None
-    if body and not parts and not ended:
-        raise Problem(Kind.MALFORMED_BODY, "the body is not multipart/form-data: no part in it", where="body")
     return parts
-
-
-def _name(raw: bytes | None) -> str:
-    return (raw or b"").decode("utf-8", "replace")
 
 
 def for_validation(parts: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,11 @@ SLASH = "\udc2f"
 """Stands for an encoded slash inside a path parameter while the path is matched; no decoded UTF-8 text contains it."""
 
 
+def readable(path: str) -> str:
+    """A path for messages: what stands for an encoded slash cannot be written in UTF-8."""
+    return path.replace(SLASH, "%2F")
+
+
 def _as_integer(text: str) -> Any:
     return int(text) if _INTEGER.fullmatch(text) else text
 
@@ -83,7 +88,7 @@ class Parameter:
         if self._accepts_any_text and isinstance(value, str):
             return value
         if not self._validator.accepts(value):
-            violation = next(self._validator.violations(value), Violation("", "is not valid"))
+            violation = self._validator.violation(value)
             raise Problem(
                 Kind.BAD_PARAMETER,
                 f"{self.where} parameter {self.name}: {violation.message}",
@@ -210,7 +215,7 @@ class RequestBody:
         seen = for_validation(value) if media_type.startswith("multipart/") else value
         if validator.accepts(seen):
             return
-        violation = next(validator.violations(seen), Violation("", "is not valid"))
+        violation = validator.violation(seen)
         raise Problem(
             Kind.BAD_BODY,
             f"body{violation.pointer}: {violation.message}",
@@ -267,4 +272,4 @@ class _Response:
             return Violation("", f"content type {media_type} is not declared")
         if validator.accepts(value):
             return None
-        return next(validator.violations(value), Violation("", "is not valid"))
+        return validator.violation(value)

@@ -18,6 +18,7 @@ from simulator.apis.contract import Problem, iso
 from simulator.runtime.worlds import Stage, Worlds
 from simulator.scenario.duration import MAXIMUM_MS, parse_duration
 from simulator.web.body import decode_json, read_bytes
+from simulator.web.checks import readable
 from simulator.web.service import Exchange, Service
 
 logger = logging.getLogger("understudy")
@@ -50,7 +51,7 @@ class Control:
                 await refuse(
                     exchange,
                     404,
-                    f"there is nothing at {path}",
+                    f"there is nothing at {readable(path)}",
                     "known: GET /__admin/health, POST /__admin/worlds/default/clock/advance",
                 )
 
@@ -124,7 +125,7 @@ def _duration_in(body: Any, stage: Stage) -> int:
     if surplus:
         raise ValueError(f"unknown key {surplus[0]!r}; known: by")
     by_ms = parse_duration(body["by"])
-    if stage.world.now_ms + min(by_ms, MAXIMUM_MS) > _VIRTUAL_TIME_MAX_MS:
+    if stage.clock.now_ms() + min(by_ms, MAXIMUM_MS) > _VIRTUAL_TIME_MAX_MS:
         raise ValueError("time would pass the end of the year 9999")
     return by_ms
 

@@ -19,7 +19,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from simulator.runtime.worlds import Worlds
 from simulator.web import control, pages
-from simulator.web.checks import SLASH
+from simulator.web.checks import SLASH, readable
 from simulator.web.control import Control, answer_json, refuse
 from simulator.web.negotiation import best_match
 from simulator.web.service import EXCHANGE, Exchange, Service
@@ -61,18 +61,24 @@ class Front:
             await self._hand_on(service, Exchange(stage, prefix, scope, send), "/" + rest, receive, send)
             return
         exchange = Exchange(stage, scope.get("root_path", ""), scope, send)
+        is_control = path == control.PREFIX or path.startswith(control.PREFIX + "/")
+        if self._alone is not None and service is None and path != "/" and not is_control:
+            await self._hand_on(self._alone, exchange, path, receive, send)
+            return
+        stage.catch_up()
         if service is not None:
             await self._serve_page(service, exchange, rest if slash else None)
-        elif path == control.PREFIX or path.startswith(control.PREFIX + "/"):
+        elif is_control:
             await self._control.serve(path, exchange, receive)
-        elif self._alone is not None and path != "/":
-            await self._hand_on(self._alone, exchange, path, receive, send)
         elif path == "/":
             await self._serve_index(exchange)
         else:
             served = ", ".join(f"/{one}" for one in self.services)
             await refuse(
-                exchange, 404, f"there is nothing at {path}", f"served: {served}, {control.PREFIX}/health"
+                exchange,
+                404,
+                f"there is nothing at {readable(path)}",
+                f"served: {served}, {control.PREFIX}/health",
             )
 
     async def _hand_on(

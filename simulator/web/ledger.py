@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+_TEXT_CHARACTERS_MAX = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +30,11 @@ class Ledger:
         self._lines: deque[Line] = deque(maxlen=limit)
 
     def add(self, line: Line) -> None:
-        """Write one down; beyond the limit the oldest is dropped."""
+        """Write one down; beyond the limit the oldest is dropped, and texts that hold a whole body are cut."""
         self.total += 1
+        if len(line.pointer) + len(line.message) > _TEXT_CHARACTERS_MAX:
+            half = _TEXT_CHARACTERS_MAX // 2
+            line = replace(line, pointer=line.pointer[:half], message=line.message[:half])
         self._lines.append(line)
 
     def lines(self, by: str | None = None) -> list[Line]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 from simulator.web.body import media_type_of
+
+_QUALITY = re.compile(r"0(\.[0-9]*)?|1(\.0*)?")
 
 
 @lru_cache(maxsize=1024)
@@ -31,10 +34,7 @@ def _range(part: str) -> tuple[str, float]:
     for parameter in part.split(";")[1:]:
         name, _, value = parameter.partition("=")
         if name.strip().lower() == "q":
-            try:
-                quality = float(value)
-            except ValueError:
-                quality = 0.0
+            quality = float(value) if _QUALITY.fullmatch(value.strip()) else 0.0
     return media_type_of(part), quality
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jsonschema_rs
-from jsonschema_rs import ValidationErrorKind
+from jsonschema_rs import ValidationError, ValidationErrorKind
 
 _NOT_FOR_VALIDATION = frozenset(
     {"example", "xml", "discriminator", "externalDocs", "deprecated", "description", "title"}
 )
 _OF_SCHEMAS = frozenset({"properties", "patternProperties"})
+_MESSAGE_CHARACTERS_MAX = 1000
 
 
 class Violation(NamedTuple):
@@ -37,16 +38,19 @@ class Validator:
         except ValueError:
             return False
 
-    def violations(self, value: Any) -> Iterator[Violation]:
-        """What is wrong with the value; a missing member is pointed at where it should be."""
+    def violation(self, value: Any) -> Violation:
+        """What is wrong, first of all, with a value that is not accepted; a missing member is pointed at where it should be.
+
+        All errors of a large body would take many seconds to collect.
+        """
         try:
-            errors = list(self._validator.iter_errors(value))
-        except ValueError as problem:
-            yield Violation("", str(problem))
-            return
-        for error in errors:
+            self._validator.validate(value)
+        except ValidationError as error:
             missing = [error.kind.property] if isinstance(error.kind, ValidationErrorKind.Required) else []
-            yield Violation(_pointer([*error.instance_path, *missing]), error.message)
+            return Violation(_pointer([*error.instance_path, *missing]), _short(error.message))
+        except ValueError as problem:
+            return Violation("", str(problem))
+        return Violation("", "is not valid")
 
 
 def to_json_schema(schema: Any) -> Any:
@@ -81,6 +85,14 @@ def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
             nullable["enum"] = [*nullable["enum"], None]
         return nullable
     return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _short(message: str) -> str:
+    """A message without the middle of the value that it quotes, when that is long: the value may be a whole body."""
+    if len(message) <= _MESSAGE_CHARACTERS_MAX:
+        return message
+    half = _MESSAGE_CHARACTERS_MAX // 2
+    return f"{message[:half]} … {message[-half:]}"
 
 
 def _pointer(path: list[str | int]) -> str:

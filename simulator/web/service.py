@@ -14,13 +14,21 @@ from __future__ import annotations
 import copy
 import logging
 import re
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from email.utils import formatdate
 from functools import lru_cache, partial
 from typing import Any
 
+import connexion
 import orjson
+from connexion.lifecycle import ConnexionRequest, ConnexionResponse
+from connexion.middleware.abstract import ROUTING_CONTEXT, RoutedAPI, RoutedMiddleware
+from connexion.middleware.exceptions import ExceptionMiddleware
+from connexion.middleware.routing import RoutingMiddleware
+from connexion.middleware.security import SecurityMiddleware
+from connexion.operations import AbstractOperation
+from connexion.resolver import Resolver
+from connexion.security import AbstractSecurityHandler
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -45,25 +53,11 @@ from simulator.web.body import (
     media_type_of,
     read_bytes,
 )
+from simulator.web.checks import Parameters, Replies, RequestBody, readable
 from simulator.web.ledger import Ledger, Line
 from simulator.web.negotiation import best_match
 from simulator.web.paths import PathTable
 from simulator.web.schema import Validator, to_json_schema
-
-with warnings.catch_warnings():
-    # Connexion imports Starlette's test client, which warns about its own HTTP library.
-    warnings.simplefilter("ignore")
-    import connexion
-    from connexion.lifecycle import ConnexionRequest, ConnexionResponse
-    from connexion.middleware.abstract import ROUTING_CONTEXT, RoutedAPI, RoutedMiddleware
-    from connexion.middleware.exceptions import ExceptionMiddleware
-    from connexion.middleware.routing import RoutingMiddleware
-    from connexion.middleware.security import SecurityMiddleware
-    from connexion.operations import AbstractOperation
-    from connexion.resolver import Resolver
-    from connexion.security import AbstractSecurityHandler
-
-    from simulator.web.checks import Parameters, Replies, RequestBody
 
 logger = logging.getLogger("understudy")
 
@@ -72,7 +66,7 @@ EXCHANGE = "understudy"
 PATH_CHARACTERS_MAX = 4096
 VIOLATION_HEADER = "X-Understudy-Violation"
 METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace"})
-_HOST = re.compile(r"[A-Za-z0-9._~\-\[\]:]{1,255}")
+_HOST = re.compile(r"(?:[A-Za-z0-9._~-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
 
 class RequestHeaders(Mapping[str, str]):
@@ -123,8 +117,8 @@ class Exchange:
         """Scheme and authority as the client wrote them; the server's address when the Host header is no host."""
         host = self.headers.get("host", "")
         if not _HOST.fullmatch(host):
-            server = self.scope.get("server") or ("127.0.0.1", 80)
-            host = f"{server[0]}:{server[1]}"
+            name, port = self.scope.get("server") or ("127.0.0.1", 80)
+            host = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
         return f"{self.scope.get('scheme', 'http')}://{host}"
 
     def stamp(self) -> dict[str, str]:
@@ -212,6 +206,11 @@ class Service:
         specification = self._stack.apis[0].specification
         self.base_path: str = specification.base_path
         self.paths = PathTable(self.base_path, specification)
+        self._changing_gets = [
+            self.paths.pattern_of(path)
+            for path, item in document["paths"].items()
+            if "get" in item and api.operations[item["get"]["operationId"]].role in CHANGING
+        ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request whose scope holds an `Exchange`, or be built (any other scope)."""
@@ -221,12 +220,14 @@ class Service:
         exchange: Exchange = scope[EXCHANGE]
         path: str = scope["path"]
         if len(path) > PATH_CHARACTERS_MAX:
+            exchange.stage.catch_up()
             too_long = Problem(Kind.URI_TOO_LONG, f"the path is longer than {PATH_CHARACTERS_MAX} characters")
             await exchange.answer(*_plainly(self.api.error(too_long, None), too_long))
             return
         if path.endswith("/") and len(path) > len(self.base_path) + 1:
-            scope["path"] = path.rstrip("/")
+            scope["path"] = path.rstrip("/") or "/"
         if scope["method"] == "OPTIONS" and (methods := self.allowed_at(scope["path"])):
+            exchange.stage.catch_up()
             await exchange.answer(204, {"Allow": ", ".join(methods)}, b"")
             return
         await self._stack(scope, receive, send)
@@ -241,15 +242,9 @@ class Service:
     def allowed_at(self, path: str) -> list[str]:
         """What `Allow` says for this path; empty when there is nothing."""
         methods = self.paths.methods_at(path)
-        if "GET" in methods and self._get_is_safe(path):
+        if "GET" in methods and not any(pattern.fullmatch(path) for pattern in self._changing_gets):
             methods.append("HEAD")
         return [*methods, "OPTIONS"] if methods else []
-
-    def _get_is_safe(self, path: str) -> bool:
-        return not any(
-            endpoint.method == "get" and endpoint.is_changing and endpoint.pattern.fullmatch(path)
-            for endpoint in self.endpoints.values()
-        )
 
     def method_not_allowed(self, scope: Scope) -> Problem:
         """The refusal of a method, with everything that would be allowed instead."""
@@ -267,7 +262,7 @@ class Service:
     async def _nothing_here(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Behind the last link: no operation of the document has this path."""
         if scope["type"] == "http":
-            raise Problem(Kind.NO_SUCH_PATH, f"there is nothing at {scope['path']}", where="path")
+            raise Problem(Kind.NO_SUCH_PATH, f"there is nothing at {readable(scope['path'])}", where="path")
 
     async def _on_problem(self, request: ConnexionRequest, problem: Exception) -> ConnexionResponse:
         assert isinstance(problem, Problem)
@@ -293,11 +288,17 @@ class Service:
         self.note(problem, endpoint.id if endpoint else "")
         reply = self.api.error(problem, None)
         exchange: Exchange = scope[EXCHANGE]
+        exchange.stage.catch_up()
         if endpoint is None or problem.kind is Kind.METHOD_NOT_ALLOWED:
             status, headers, body = _plainly(reply, problem)
         else:
             status, headers, body = endpoint.render(reply, problem, None, "application/json")
-        return ConnexionResponse(status_code=status, headers=headers | exchange.stamp(), body=body)
+        headers |= {"Content-Length": str(len(body))} | exchange.stamp()
+        return ConnexionResponse(
+            status_code=status,
+            headers={name: _header_value(value).decode("latin-1") for name, value in headers.items()},
+            body=b"" if exchange.is_head else body,
+        )
 
     def note(self, refusal: Refusal, operation_id: str) -> None:
         """Write a client's violation of the document into the ledger."""
@@ -317,7 +318,6 @@ class Endpoint:
         self._handler = operation.handler
         self._raw_body = operation.raw_body
         self._rivals = service.paths.rivals_of(specified.path)
-        self.pattern = service.paths.pattern_of(specified.path)
         raw = _raw_operation(service.document, specified.path, self.method)
         self._parameters = Parameters(raw["parameters"], service.compile)
         self._body = RequestBody(raw["requestBody"], service.compile) if "requestBody" in raw else None
@@ -451,6 +451,7 @@ class Endpoint:
                 )
                 body = reply.body if isinstance(reply.body, bytes) else orjson.dumps(reply.body)
                 media_type = reply.media_type or "application/json"
+                headers = {**reply.headers, VIOLATION_HEADER: text}
         if media_type is not None:
             headers["Content-Type"] = media_type
         return reply.status, headers, body
@@ -488,8 +489,11 @@ class _NoRedirects(RoutingMiddleware):
     def add_api(self, specification: Any, **kwargs: Any) -> None:
         super().add_api(specification, **kwargs)
         self.router.redirect_slashes = False
-        for route in self.router.routes:
-            route.app.redirect_slashes = False
+        for mount in self.router.routes:
+            mount.app.redirect_slashes = False
+            for route in (mount, *mount.app.routes):
+                # In Starlette's patterns the dot stops at a line break and `$` overlooks one at the end.
+                route.path_regex = re.compile(route.path_regex.pattern[:-1] + r"\Z", re.DOTALL)
 
 
 def _plainly(reply: Reply, problem: Problem) -> Rendered:

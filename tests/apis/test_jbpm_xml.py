@@ -174,6 +174,10 @@ def test_an_entry_without_a_key_is_passed_over() -> None:
     assert decode(b"<map-type><entries><entry/></entries></map-type>", AMEND) == {}
 
 
+def test_an_empty_date_is_none() -> None:
+    assert decode(submission("<scheduled-date/>"), SUBMIT) == {"scheduled-date": None}
+
+
 def test_an_unreadable_date_is_left_for_the_document_to_refuse() -> None:
     assert decode(submission("<scheduled-date>soon</scheduled-date>"), SUBMIT) == {"scheduled-date": "soon"}
 
@@ -387,7 +391,8 @@ UNREADABLE = {
     "an external entity": b'<!DOCTYPE m [<!ENTITY x SYSTEM "file:///etc/passwd">]><map-type>&x;</map-type>',
     "an external DTD": b'<!DOCTYPE m SYSTEM "http://127.0.0.1:1/x.dtd"><map-type/>',
     "a bomb": BOMB,
-    "an undeclared prefix": b'<map-type><entries><entry><key>k</key><value xsi:type="xs:int">2</value>',
+    "an undeclared prefix": b'<map-type><entries><entry><key>k</key><value xsi:type="xs:int">2</value>'
+    b"</entry></entries></map-type>",
 }
 
 
@@ -402,7 +407,7 @@ def test_a_body_that_nobody_should_read_is_refused_with_its_text(body: bytes) ->
 def test_elements_may_nest_as_deeply_as_a_body_is_long() -> None:
     deep = b"<a>" * 100_000 + b"</a>" * 100_000
     assert decode(submission(deep.decode()), SUBMIT) == {}
-    assert decode(map_of(f'<value xsi:type="xs:string">x{deep.decode()}</value>'), AMEND) == {"k": "x"}
+    assert decode(map_of(f"<value>{deep.decode()}</value>"), AMEND) == {"k": {}}
 
 
 def outcome(body: bytes) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis import Case
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from simulator.apis.contract import Api
 from simulator.assemble import API_MODULES, Settings, assemble, load_apis, load_document
@@ -81,7 +82,14 @@ def _conforms(name: str) -> Any:
     @SCHEMAS[name].parametrize()
     @MODEST
     def test(case: Case) -> None:
-        case.call_and_validate(headers=HEADERS.get(name))
+        # Schemathesis writes a map in XML as elements and not as entries, and a null as a text: what it takes for valid is
+        # not, and what it takes for invalid is lost without a word.
+        lost = (
+            [negative_data_rejection, positive_data_acceptance]
+            if case.media_type == "application/xml"
+            else []
+        )
+        case.call_and_validate(headers=HEADERS.get(name), excluded_checks=lost)
         # A service that answers 500 to bad input would hide a reply that breaks the document.
         assert SERVED.ledger.lines("server") == []
 

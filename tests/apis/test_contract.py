@@ -1,0 +1,66 @@
+"""What every API module is made of."""
+
+from __future__ import annotations
+
+import pytest
+
+from simulator.apis.contract import CHANGING, Api, Call, Kind, Problem, Reply, Role, iso, status_of
+from simulator.assemble import API_MODULES, load_apis
+from simulator.engine.errors import LimitReached, UnknownJob
+from simulator.engine.job import State
+from simulator.engine.rules import Rules
+from simulator.engine.world import START_MS
+
+
+def test_an_operation_is_registered_under_the_name_of_its_function() -> None:
+    api = Api(
+        name="tiny",
+        title="Tiny",
+        document="tiny.yaml",
+        rules=Rules(identify=lambda seed, number: str(number)),
+        words={state: state.value for state in State},
+        error=lambda refusal, call: Reply(status_of(refusal)),
+    )
+
+    @api.operation(Role.STATUS)
+    def GetThing(call: Call) -> Reply:
+        return Reply(200)
+
+    assert api.operations["GetThing"].handler is GetThing
+    assert api.operations["GetThing"].role is Role.STATUS
+
+
+@pytest.mark.parametrize(
+    ("at_ms", "text"),
+    [
+        (START_MS, "2030-01-01T00:00:00.000Z"),
+        (START_MS + 3_661_007, "2030-01-01T01:01:01.007Z"),
+        (0, "1970-01-01T00:00:00.000Z"),
+        (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
+    ],
+)
+def test_times_are_utc_with_milliseconds(at_ms: int, text: str) -> None:
+    assert iso(at_ms) == text
+
+
+def test_refusals_have_the_usual_status() -> None:
+    assert status_of(UnknownJob("titan", "x")) == 404
+    assert status_of(LimitReached("jobs", 1, "--max-jobs")) == 503
+    for kind in Kind:
+        assert status_of(Problem(kind, "no")) == kind.status
+
+
+@pytest.mark.parametrize("name", API_MODULES)
+@pytest.mark.parametrize("kind", list(Kind), ids=lambda kind: kind.word)
+def test_every_envelope_words_every_kind_of_refusal(name: str, kind: Kind) -> None:
+    api = load_apis((name,))[name]
+    reply = api.error(Problem(kind, "the reason is this"), None)
+    assert 400 <= reply.status <= 599
+    assert reply.body
+
+
+@pytest.mark.parametrize("name", API_MODULES)
+def test_each_api_can_submit_and_read_jobs(name: str) -> None:
+    roles = {operation.role for operation in load_apis((name,))[name].operations.values()}
+    assert {Role.SUBMIT, Role.STATUS, Role.CANCEL} - roles <= {Role.CANCEL}
+    assert roles & CHANGING

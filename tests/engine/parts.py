@@ -1,0 +1,163 @@
+"""Steps, scenarios, services and worlds in a line each, for tests of the engine. Nothing here asserts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from simulator.engine.command import Submit
+from simulator.engine.job import ACTIVE, FINAL, Job, State
+from simulator.engine.rules import Line, RetryBy, Rules, cancel_active
+from simulator.engine.script import CancelAfter, CancelEffect, Lasting, Part, Script, Span, Step
+from simulator.engine.world import START_MS, Journal, Limits, World
+
+API = "service"
+"""The name of the one API of a world that needs no more."""
+
+FOREVER, HOLD = Lasting.FOREVER, Lasting.HOLD
+
+
+def step(state: State, lasts: int | tuple[int, int] | Lasting = FOREVER, **more: Any) -> Step:
+    """A step that lasts so many milliseconds, or a number of them between two."""
+    if isinstance(lasts, int):
+        lasts = (lasts, lasts)
+    return Step(state, Span(*lasts) if isinstance(lasts, tuple) else lasts, **more)
+
+
+def delayed(lasts: int | tuple[int, int] | Lasting = FOREVER, **more: Any) -> Step:
+    return step(State.DELAYED, lasts, **more)
+
+
+def queued(lasts: int | tuple[int, int] | Lasting = FOREVER, **more: Any) -> Step:
+    return step(State.QUEUED, lasts, **more)
+
+
+def running(lasts: int | tuple[int, int] | Lasting = FOREVER, **more: Any) -> Step:
+    return step(State.RUNNING, lasts, **more)
+
+
+def retrying(lasts: int | tuple[int, int] | Lasting = FOREVER, **more: Any) -> Step:
+    return step(State.RETRYING, lasts, **more)
+
+
+def cancelling(lasts: int | tuple[int, int] | Lasting = FOREVER, **more: Any) -> Step:
+    return step(State.CANCELLING, lasts, **more)
+
+
+def succeeded(**more: Any) -> Step:
+    return Step(State.SUCCEEDED, **more)
+
+
+def failed(**more: Any) -> Step:
+    return Step(State.FAILED, **more)
+
+
+def cancelled(**more: Any) -> Step:
+    return Step(State.CANCELLED, **more)
+
+
+def part(*steps: Step, on_cancel: CancelEffect | CancelAfter | None = None, cause: str = "") -> Part:
+    return Part(Script(steps), on_cancel, cause)
+
+
+HAPPY = part(queued(1_000), running(3_000, progress=(0, 100)), succeeded())
+
+
+def part_in(state: State) -> Part:
+    """A job with this part is in this state from its birth on, with a worker if one is free."""
+    return part(step(state))
+
+
+@dataclass(frozen=True)
+class Book:
+    """A scenario whose parts are called by name: a job plays the one its request names, or else its kind."""
+
+    parts: Mapping[str, Part]
+    crew: Mapping[str, int | None] = field(default_factory=dict)
+    name: str = "book"
+
+    def part_for(self, submit: Submit, number: int) -> Part:
+        wanted = submit.request if submit.request in self.parts else submit.kind
+        return self.parts[wanted]
+
+    def workers(self, api: str) -> int | None:
+        return self.crew.get(api)
+
+
+def book(*steps: Step | Part, workers: int | None = None) -> Book:
+    """A scenario in which every job of `API` plays the same part."""
+    given = steps[0] if isinstance(steps[0], Part) else part(*[it for it in steps if isinstance(it, Step)])
+    return Book({"work": given}, {API: workers})
+
+
+NOT_BEGUN = frozenset({State.DELAYED, State.QUEUED, State.RETRYING, State.FAILED})
+
+
+def plain(**more: Any) -> Rules:
+    """A service whose n-th job is called `job-n`."""
+    return Rules(identify=lambda seed, number: f"job-{number}", **more)
+
+
+SAME_JOB = plain(
+    cancel={state: CancelEffect.AT_ONCE if state in NOT_BEGUN else CancelEffect.IGNORED for state in State},
+    retry_by=RetryBy.SAME_JOB,
+    retry_in=NOT_BEGUN | {State.RUNNING},
+    amend_in=NOT_BEGUN,
+    remove_in=frozenset(),
+    line=Line.DUE_FIRST,
+)
+"""As jBPM: the same job runs again, who is due first is served first, and what runs cannot be cancelled."""
+
+NEW_JOB = plain(
+    retry_by=RetryBy.NEW_JOB, retry_in=FINAL, retry_refused_in=ACTIVE, retry_needs_exhaustion=True, claims=True
+)
+"""As Titan: external workers claim jobs, and a retry is a new job."""
+
+FLAGGING = plain(cancel=dict.fromkeys(State, CancelEffect.FLAG))
+"""As Synapse: to cancel is to ask."""
+
+DISMISSING = plain(cancel=cancel_active(finished=CancelEffect.REMOVED))
+"""As OGC: cancelling a finished job removes it."""
+
+ANYTHING = plain(
+    retry_by=RetryBy.SAME_JOB,
+    retry_in=frozenset({State.QUEUED, State.RUNNING, State.RETRYING, State.FAILED}),
+    amend_in=frozenset(State),
+    remove_in=frozenset(State),
+    claims=True,
+)
+"""As nobody: claimed jobs are tried again, and a job can be amended and removed at any time."""
+
+
+def world_of(
+    scenario: Book,
+    rules: Rules | None = None,
+    *,
+    seed: int = 7,
+    jobs: int = 1_000,
+    journal: Journal | None = None,
+) -> World:
+    """A world with one API."""
+    return World(
+        seed=seed, rules={API: rules or plain()}, playbook=scenario, limits=Limits(jobs), journal=journal
+    )
+
+
+def submit(**more: Any) -> Submit:
+    return Submit(**{"api": API, "kind": "work"} | more)
+
+
+def at(after_ms: int) -> int:
+    """The instant so long after the beginning of a world."""
+    return START_MS + after_ms
+
+
+def story(job: Job) -> list[tuple[str, int]]:
+    """The states of a job, each with its milliseconds since the beginning of the world."""
+    return [(move.state.value, move.at_ms - START_MS) for move in job.history]
+
+
+def now(world: World, job: Job) -> Job:
+    """The job as it is now."""
+    return world.job(job.api, job.id)

@@ -1,0 +1,189 @@
+"""The command as a user meets it: output, exit codes, signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+from click.testing import CliRunner, Result
+
+from simulator.assemble import API_MODULES
+from simulator.cli import main
+from simulator.resources import shipped_scenarios
+from tests.running import serving
+
+
+def understudy(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+def test_list_apis_tells_where_each_is_served() -> None:
+    result = understudy("list", "apis", "--format", "json")
+    assert result.exit_code == 0
+    paths = {row["name"]: row["path"] for row in json.loads(result.stdout)}
+    assert paths == {
+        "synapse": "/synapse/repo/v1",
+        "jbpm": "/jbpm/kie-server/services/rest",
+        "ogc": "/ogc",
+        "ica": "/ica",
+        "titan": "/titan/v1",
+    }
+
+
+def test_list_operations_tells_the_role_of_a_get_that_claims() -> None:
+    rows = json.loads(understudy("list", "operations", "titan", "--format", "json").stdout)
+    assert {
+        "api": "titan",
+        "operation": "jobs_consume_get",
+        "role": "claim",
+        "method": "GET",
+        "path": "/jobs/consume",
+    } in rows
+    assert {row["api"] for row in rows} == {"titan"}
+
+
+def test_list_scenarios_shows_every_shipped_one() -> None:
+    text = understudy("list", "scenarios").stdout
+    for name in shipped_scenarios():
+        assert f"\n{name} " in text
+
+
+def test_list_operations_of_an_unknown_api_names_the_known_ones() -> None:
+    result = understudy("list", "operations", "tital")
+    assert result.exit_code == 2
+    assert "there is no API 'tital'; there are: synapse, jbpm, ogc, ica, titan" in result.stderr
+
+
+def test_check_without_a_path_finds_nothing_wrong_with_what_is_shipped() -> None:
+    result = understudy("check")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert f"{len(shipped_scenarios()) + len(API_MODULES)} files, 0 errors" in result.stderr
+
+
+def test_check_shows_every_problem_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text("jobs:\n  - script: [queued: 1s, runing: 2s, succeeded]\n    onn_cancel: ignored\n")
+    result = understudy("check", str(path))
+    assert result.exit_code == 1
+    lines = result.stdout.splitlines()
+    assert any(line.startswith(f"{path}:2:26: ") and "did you mean 'running'" in line for line in lines), (
+        lines
+    )
+    assert any(line.startswith(f"{path}:3:5: ") and "did you mean 'on_cancel'" in line for line in lines), (
+        lines
+    )
+    shown = json.loads(understudy("check", str(path), "--format", "json").stdout)
+    assert {(one["line"], one["column"], one["severity"]) for one in shown} == {
+        (2, 26, "error"),
+        (3, 5, "error"),
+    }
+
+
+def test_check_of_a_folder_reads_the_files_in_it(tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text("jobs:\n  - script: [succeeded]\n")
+    (tmp_path / "two.yml").write_text("jobs:\n  - script: [failed]\n")
+    result = understudy("check", str(tmp_path))
+    assert result.exit_code == 0
+    assert "2 files, 0 errors" in result.stderr
+
+
+def test_check_of_nothing_is_a_usage_error(tmp_path: Path) -> None:
+    assert understudy("check", str(tmp_path)).exit_code == 2
+    result = understudy("check", str(tmp_path / "absent.yaml"))
+    assert result.exit_code == 2
+    assert "there is no file or folder" in result.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serve_says_when_it_is_ready_and_stops_cleanly(number: int) -> None:
+    with serving() as running:
+        with urlopen(f"{running.url}/__admin/health", timeout=5) as response:
+            assert json.load(response)["status"] == "ok"
+        code, errors = running.stop(number)
+    assert code == 0
+    assert "Traceback" not in errors
+    for name in API_MODULES:
+        assert f"{running.url}/{name}" in errors
+
+
+def test_serve_one_api_answers_at_its_bare_path_too() -> None:
+    with serving("titan") as running:
+        for prefix in ("", "/titan"):
+            with urlopen(f"{running.url}{prefix}/v1/jobs", timeout=5) as response:
+                assert json.load(response) == {"jobs": []}
+
+
+def test_serve_takes_its_options_from_the_environment() -> None:
+    environment = {"UNDERSTUDY_TIME": "60x", "UNDERSTUDY_SEED": "42", "UNDERSTUDY_SCENARIO": "slow"}
+    with serving(env=environment) as running, urlopen(f"{running.url}/__admin/health", timeout=5) as response:
+        health = json.load(response)
+    assert (health["time"]["mode"], health["seed"], health["scenario"]) == ("60x", 42, "slow")
+
+
+def test_time_runs_sixty_times_as_fast_when_asked() -> None:
+    with serving("--time", "60x", "titan", "--scenario", "titan-self-running") as running:
+        from urllib.request import Request
+
+        body = json.dumps({"jobs": [{"image": "acme/resize:3"}]}).encode()
+        headers = {"Content-Type": "application/json"}
+        with urlopen(Request(f"{running.url}/v1/jobs", data=body, headers=headers), timeout=5) as response:
+            job_id = json.load(response)["jobs"][0]["id"]
+        # Four virtual seconds are a fifteenth of a real one; ask until then, and not for long.
+        for _ in range(2000):
+            with urlopen(f"{running.url}/v1/job/{job_id}", timeout=5) as response:
+                job = json.load(response)["job"]
+            if job["status"] == "succeeded":
+                break
+        assert job["status"] == "succeeded"
+        assert job["started_at"] < job["completed_at"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["serve", "tital"], "there is no API 'tital'"),
+        (["serve", "--scenario", "hapy"], "there is no scenario 'hapy'"),
+        (["serve", "--time", "backwards"], "write real, frozen or a factor such as 60x"),
+        (["serve", "--port", "99999"], "99999"),
+        (["frobnicate"], "No such command"),
+    ],
+)
+def test_a_wrong_command_line_is_exit_code_2_and_says_why(arguments: list[str], said: str) -> None:
+    result = understudy(*arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_serve_with_a_broken_scenario_shows_its_problems(tmp_path: Path) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text("jobs: 3\n")
+    result = understudy("serve", "--scenario", str(path))
+    assert result.exit_code == 2
+    assert f"{path}:1:7: " in result.stderr
+
+
+def test_a_port_that_is_taken_is_said_to_be() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        result = understudy("serve", "--port", str(taken.getsockname()[1]))
+    assert result.exit_code == 2
+    assert "choose another with --port" in result.stderr
+
+
+def test_the_module_is_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "simulator", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ,
+    )
+    assert done.stdout.startswith("understudy, version ")
