@@ -71,6 +71,7 @@ def conversation(seed: int) -> tuple[Kit, list[str]]:
     say("GET", "/titan/v1/jobs")
     for job in kit.world.jobs("titan"):
         say("GET", f"/titan/v1/job/{job.id}/log")
+    say("GET", "/jbpm/kie-server/services/rest/server/jobs?status=DONE&status=ERROR&pageSize=3")
     say("GET", "/nowhere")
     say("GET", "/ogc/jobs/unknown")
     return kit, said
