@@ -232,11 +232,11 @@ def _log_folder(request: dict[str, Any]) -> str:
     return "gds://understudy/logs"
 
 
-# What is known of a request: a field's name → None for any value, a mapping for an object, a list with one for a list of
-# objects. Secrets are not among it.
-MOUNT = dict.fromkeys(("storageProvider", "path", "url", "urn", "mode", "type", "serviceUrl"))
+# What is known of a request: a field's name → None for any value, a tuple of names for an object of such fields, a mapping
+# for any other object, a list with one of them for a list of objects. Secrets are not among it.
+MOUNT = ("storageProvider", "path", "url", "urn", "mode", "type", "serviceUrl")
 EXECUTION: dict[str, Any] = {
-    "image": {"name": None, "tag": None, "digest": None, "credentials": {"username": None}},
+    "image": {"name": None, "tag": None, "digest": None, "credentials": ("username",)},
     "command": None,
     "args": None,
     "inputs": [MOUNT],
@@ -244,10 +244,8 @@ EXECUTION: dict[str, Any] = {
     "systemFiles": MOUNT,
     "environment": {
         "variables": None,
-        "resources": dict.fromkeys(("type", "size", "cpuCores", "memoryGb", "hardware", "tier")),
-        "inputStreamSettings": dict.fromkeys(
-            ("accessPattern", "cacheSizeGB", "blockSizeMB", "prefetchBlocks")
-        ),
+        "resources": ("type", "size", "cpuCores", "memoryGb", "hardware", "tier"),
+        "inputStreamSettings": ("accessPattern", "cacheSizeGB", "blockSizeMB", "prefetchBlocks"),
     },
     "workingDirectory": None,
     "retryLimit": None,
@@ -265,18 +263,20 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 
-def _known(asked: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+def _known(asked: Mapping[str, Any], fields: Mapping[str, Any] | tuple[str, ...]) -> dict[str, Any]:
     """The known fields of an object, each object and list inside likewise, with the defaults of what was asked for."""
+    if isinstance(fields, tuple):
+        return {name: value for name in fields if (value := asked.get(name)) is not None and value != {}}
     known: dict[str, Any] = {}
     for name, shape in fields.items():
         value = asked.get(name)
         if value is None:
             continue
-        filled = DEFAULTS.get(name, {})
-        if isinstance(shape, list):
+        if type(shape) is list:
+            filled = DEFAULTS.get(name, {})
             value = [filled | _known(item, shape[0]) for item in value]
-        elif isinstance(shape, dict):
-            value = filled | _known(value, shape)
+        elif shape is not None:
+            value = DEFAULTS.get(name, {}) | _known(value, shape)
         if value != {}:
             known[name] = value
     return known

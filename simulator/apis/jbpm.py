@@ -115,6 +115,8 @@ def _bad_parameter(problem: Problem) -> tuple[int, str]:
         return _unexpected(f"No enum constant org.kie.api.executor.STATUS.{unknown}")
     if problem.pointer == "page" and re.fullmatch(r"-[0-9]{1,10}", str(problem.value)):
         return _unexpected(f"Negative value ({problem.value}) passed to setFirstResult")
+    if not problem.pointer:
+        return _unexpected(_ours(problem.detail))  # Too many parameters, and none of them to blame.
     return 404, _ours(problem.detail)
 
 

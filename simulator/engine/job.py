@@ -174,11 +174,23 @@ class Job(NamedTuple):
         """
         if state not in ALLOWED[self.state]:
             raise NotAllowed(self, state.value)
+        fields = list(self)
         if state in FINAL:
-            changes.setdefault("finished_ms", at_ms)
-            changes["deadline_ms"] = None
-        moves = (*self.moves, state, at_ms, cause)
-        return self._replace(**changes, state=state, since_ms=at_ms, step_ms=at_ms, moves=moves)
+            fields[_FINISHED_MS] = at_ms
+            fields[_DEADLINE_MS] = None
+        for name, value in changes.items():
+            fields[_PLACES[name]] = value
+        fields[_STATE] = state
+        fields[_SINCE_MS] = fields[_STEP_MS] = at_ms
+        fields[_MOVES] = (*self.moves, state, at_ms, cause)
+        return tuple.__new__(Job, fields)
+
+    def altered(self, **changes: Any) -> Job:
+        """This job with some fields changed, as `_replace`, which takes twice as long."""
+        fields = list(self)
+        for name, value in changes.items():
+            fields[_PLACES[name]] = value
+        return tuple.__new__(Job, fields)
 
     def progress_percent(self, now_ms: int) -> int | None:
         """Progress at `now_ms`, interpolated over the present step; None when the script never speaks of progress."""
@@ -212,3 +224,8 @@ class Job(NamedTuple):
         if progress is None or self.state is not self.part.script.steps[self.step].state:
             return None
         return progress[0], progress[1], self.step_ms, self.until_ms
+
+
+_PLACES = {name: place for place, name in enumerate(Job._fields)}
+_STATE, _SINCE_MS, _STEP_MS = _PLACES["state"], _PLACES["since_ms"], _PLACES["step_ms"]
+_FINISHED_MS, _DEADLINE_MS, _MOVES = _PLACES["finished_ms"], _PLACES["deadline_ms"], _PLACES["moves"]

@@ -26,8 +26,8 @@ class Shelf:
         self._jobs = jobs
         self._all: SortedList = SortedList()
         self._by_state: dict[State, SortedList] = {state: SortedList() for state in State}
-        # Numbers only grow, so a plain list stays sorted; most labels have few jobs, and a SortedList is ten times as large.
-        self._by_label: dict[Label, list[int]] = {}
+        # Numbers only grow, so a plain list stays sorted; most labels have one job, whose number then stands for the list.
+        self._by_label: dict[str, dict[str, int | list[int]]] = {}
         # Names that some job carries twice, so that it may stand in two lists of one group.
         self._repeated: set[str] = set()
         self._orders: dict[str, tuple[SortKey, SortedList]] = {}
@@ -42,12 +42,16 @@ class Shelf:
             self._all.add(number)
             self._by_state[job.state].add(number)
             names: set[str] = set()
-            for label in job.submit.labels:
-                if label[0] in names:
-                    self._repeated.add(label[0])
-                names.add(label[0])
-                numbers = self._by_label.setdefault(label, [])
-                if not numbers or numbers[-1] != number:
+            for name, value in job.submit.labels:
+                if name in names:
+                    self._repeated.add(name)
+                names.add(name)
+                labelled = self._by_label.setdefault(name, {})
+                numbers = labelled.setdefault(value, number)
+                if isinstance(numbers, int):
+                    if numbers != number:
+                        labelled[value] = [numbers, number]
+                elif numbers[-1] != number:
                     numbers.append(number)
         elif before.state is not job.state:
             self._by_state[before.state].remove(number)
@@ -65,11 +69,13 @@ class Shelf:
         number = job.number
         self._all.remove(number)
         self._by_state[job.state].remove(number)
-        for label in dict.fromkeys(job.submit.labels):
-            numbers = self._by_label[label]
-            del numbers[bisect_left(numbers, number)]
-            if not numbers:
-                del self._by_label[label]
+        for name, value in dict.fromkeys(job.submit.labels):
+            labelled = self._by_label[name]
+            numbers = labelled[value]
+            if isinstance(numbers, list):
+                del numbers[bisect_left(numbers, number)]
+            if numbers in (number, []):
+                del labelled[value]
         for key, order in self._orders.values():
             order.remove((key(job), number))
 
@@ -146,11 +152,16 @@ class Shelf:
             groups.append([self._by_state[state] for state in dict.fromkeys(states)])
         for alternatives in labels:
             wanted = dict.fromkeys(alternatives)
-            found = [numbers for label in wanted if (numbers := self._by_label.get(label)) is not None]
+            found = [numbers for label in wanted if (numbers := self._labelled(label))]
             if len(found) > 1 and not self._are_exclusive(wanted):
                 found = [sorted(set().union(*found))]
             groups.append(found)
         return groups or [[self._all]]
+
+    def _labelled(self, label: Label) -> list[int]:
+        """Numbers of the jobs with this label, ascending."""
+        numbers = self._by_label.get(label[0], {}).get(label[1], [])
+        return numbers if isinstance(numbers, list) else [numbers]
 
     def _are_exclusive(self, labels: Iterable[Label]) -> bool:
         """Whether no job has two of these labels: they are of one name, and no job has that name twice."""

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from sortedcontainers import SortedDict
 
+from simulator.engine.archive import Archive
 from simulator.engine.command import (
     Amend,
     Cancel,
@@ -123,7 +124,8 @@ class World:
         self._position = 0
         self._sequence = 0
         self._agenda: list[tuple[int, int, int]] = []
-        self._jobs: list[Job | None] = [None]
+        self._jobs = Archive()
+        self._jobs.append(None)
         self._job_count = 0
         self._numbers: dict[str, dict[str, int]] = {api: {} for api in rules}
         self._removed: dict[str, dict[str, None]] = {api: {} for api in rules}
@@ -359,13 +361,13 @@ class World:
             raise NotAllowed(job, "touch")
         if job.deadline_ms is None or job.submit.timeout_ms is None:
             return job
-        return self._put(job._replace(deadline_ms=self.now_ms + job.submit.timeout_ms), job)
+        return self._put(job.altered(deadline_ms=self.now_ms + job.submit.timeout_ms), job)
 
     def _finish(self, command: Finish) -> Job:
         job = self.job(command.api, command.job_id)
         if job.state is not State.RUNNING:
             raise NotAllowed(job, "finish")
-        logged = job if command.log is None else job._replace(log=command.log)
+        logged = job if command.log is None else job.altered(log=command.log)
         if command.failure is not None:
             return self._fail(job, logged, command.failure, WORKER)
         return self._succeed(job, logged, command.result, WORKER)
@@ -385,7 +387,7 @@ class World:
             case CancelEffect.REMOVED:
                 return self._take_away(job)
             case CancelEffect.FLAG:
-                return self._put(job._replace(cancel_requested=True), job)
+                return self._put(job.altered(cancel_requested=True), job)
             case CancelEffect.AT_ONCE:
                 return self._leave(job, State.CANCELLED, CLIENT, cancel_requested=True)
             case CancelAfter(lasts):
@@ -448,7 +450,7 @@ class World:
             lasts_ms=command.lasts_ms,
             repeat_after_ms=command.repeat_after_ms,
         )
-        return self._put(job._replace(request=command.request, submit=submit), job)
+        return self._put(job.altered(request=command.request, submit=submit), job)
 
     def _remove(self, command: Remove) -> Job:
         job = self.job(command.api, command.job_id)
@@ -494,7 +496,7 @@ class World:
         steps = job.part.script.steps
         before = None if is_new else job
         if index >= len(steps):
-            return self._put(job._replace(**self._standstill(job), step=index), before)
+            return self._put(job.altered(**self._standstill(job), step=index), before)
         step = steps[index]
         state = step.state
         if state is State.DELAYED and job.state is not state:
@@ -505,7 +507,7 @@ class World:
             job = before = self._put(job.become(State.QUEUED, at_ms=self.now_ms, cause=step.cause), before)
         if is_new and state is not job.state and state is not State.RUNNING:
             # Its birth is one move and this step another, at the same instant.
-            return self._put(self._schedule(job._replace(step=index - 1), self.now_ms), None)
+            return self._put(self._schedule(job.altered(step=index - 1), self.now_ms), None)
         if state in FINAL:
             return self._end(job, step)
         changes: dict[str, Any] = {"step": index, "until_ms": None, "event": 0}
@@ -531,7 +533,7 @@ class World:
         elif job.progress_mark is not None:
             changes["progress_mark"] = job.progress_percent(self.now_ms)
         if state is job.state:
-            return self._put(job._replace(**changes, step_ms=self.now_ms), before)
+            return self._put(job.altered(**changes, step_ms=self.now_ms), before)
         if state is State.RETRYING:
             changes["attempt"] = job.attempt + 1
             changes["executions"] = job.executions + 1
@@ -544,8 +546,8 @@ class World:
         """Carry out a final step."""
         if step.state is State.SUCCEEDED:
             # What it said while it worked is over; what it said last before it failed stays.
-            return self._succeed(job, job._replace(message=step.message), step.result, step.cause)
-        told = job if step.message is None else job._replace(message=step.message)
+            return self._succeed(job, job.altered(message=step.message), step.result, step.cause)
+        told = job if step.message is None else job.altered(message=step.message)
         if step.state is State.FAILED:
             return self._fail(job, told, step.failure or Failure(), step.cause)
         return self._leave(told, State.CANCELLED, step.cause)
@@ -553,7 +555,7 @@ class World:
     def _wait_for_worker(self, job: Job, index: int, *, is_new: bool = False) -> Job:
         """Stay queued (or retrying) until a worker is free for step `index`."""
         if job.state in _IN_LINE:
-            waiting = job._replace(**self._standstill(job), step=index - 1)
+            waiting = job.altered(**self._standstill(job), step=index - 1)
         else:
             waiting = job.become(
                 State.QUEUED, at_ms=self.now_ms, cause=job.part.cause, step=index - 1, until_ms=None, event=0
@@ -598,7 +600,7 @@ class World:
     def _fail(self, before: Job, job: Job, failure: Failure, cause: str) -> Job:
         """One execution failed: try again if the rules and the retries left allow, else the job is failed."""
         failure = replace(failure, at_ms=self.now_ms)
-        failed = job._replace(
+        failed = job.altered(
             failures=(*job.failures, failure),
             executions=job.executions + 1,
             progress_mark=job.progress_percent(self.now_ms),
@@ -678,7 +680,7 @@ class World:
 
     def _schedule(self, job: Job, due_ms: int) -> Job:
         """The job with its one pending event at `due_ms`; an earlier one becomes stale."""
-        return job._replace(until_ms=due_ms, event=self._note(due_ms, job.number))
+        return job.altered(until_ms=due_ms, event=self._note(due_ms, job.number))
 
     def _note(self, due_ms: int, number: int) -> int:
         self._sequence = sequence = self._sequence + 1

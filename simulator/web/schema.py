@@ -32,7 +32,7 @@ class Validator:
         )
 
     def accepts(self, value: Any) -> bool:
-        """Whether the value is valid; one that nests too deeply to be looked at is not."""
+        """Whether the value is valid; what JSON cannot hold is not."""
         try:
             return bool(self._validator.is_valid(value))
         except ValueError:

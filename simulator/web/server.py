@@ -70,6 +70,8 @@ def run(front: Front, bound: socket.socket, on_ready: Callable[[], None]) -> Non
         timeout_graceful_shutdown=GRACE_S,
     )
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    # A broken form is told to the client who sent it; it is no error of the server.
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
     # uvicorn raises the signal again after it has shut down; a stop that was asked for is a success.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)

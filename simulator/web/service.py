@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from email.utils import formatdate
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import connexion
 import orjson
@@ -78,19 +78,19 @@ class RequestHeaders(Mapping[str, str]):
         self._raw = raw
 
     def __getitem__(self, name: str) -> str:
-        wanted = name.encode("latin-1", "replace")
-        for key, value in self._raw:
-            if key == wanted:
-                return value.decode("latin-1")
-        raise KeyError(name)
+        value: str | None = self.get(name)
+        if value is None:
+            raise KeyError(name)
+        return value
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The first value under this name."""
+        """The value under this name; a header on several lines is one list (RFC 9110, 5.3)."""
         wanted = name.encode("latin-1", "replace")
+        found: bytes | None = None
         for key, value in self._raw:
             if key == wanted:
-                return value.decode("latin-1")
-        return default
+                found = value if found is None else found + b", " + value
+        return default if found is None else found.decode("latin-1")
 
     def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys(key.decode("latin-1") for key, _ in self._raw))
@@ -190,7 +190,7 @@ class Service:
             self._nothing_here,
             middlewares=[
                 ExceptionMiddleware,
-                _NoRedirects,
+                _Routing,
                 SecurityMiddleware,
                 partial(_Dispatch, service=self),
             ],
@@ -350,7 +350,7 @@ class Endpoint:
             call.params = self._parameters.read(scope["path_params"], scope["query_string"], headers)
             if self._body is not None:
                 try:
-                    await self._read_body(call, receive)
+                    await self._read_body(call, receive, reply_type)
                 except ConnectionError:
                     return
             stage.catch_up()
@@ -389,7 +389,7 @@ class Endpoint:
             )
         return chosen
 
-    async def _read_body(self, call: Call, receive: Receive) -> None:
+    async def _read_body(self, call: Call, receive: Receive, reply_type: str) -> None:
         definition = self._body
         assert definition is not None
         headers = call.headers
@@ -402,7 +402,15 @@ class Endpoint:
                 raise Problem(Kind.MISSING_BODY, "a body is required and there is none", where="body")
             return
         content_type = headers.get("content-type")
-        media_type = definition.media_type_for(content_type)
+        if (
+            content_type is None
+            and self._api.replies_in_request_format
+            and reply_type in definition.media_types
+        ):
+            # Such a service reads a body that does not say what it is as what the client wants to be answered in.
+            media_type = reply_type
+        else:
+            media_type = definition.media_type_for(content_type)
         call.body_format = media_type
         if is_json(media_type):
             call.body = decode_json(body)
@@ -483,8 +491,25 @@ class _Dispatch(RoutedMiddleware[_DispatchAPI]):
         return added
 
 
-class _NoRedirects(RoutingMiddleware):
-    """Connexion's routing, except that a trailing slash is no reason for a redirect past the error envelope."""
+class _Route(NamedTuple):
+    """What routing finds out about a call, ready to be asked."""
+
+    match: Callable[[str], re.Match[str] | None]
+    convertors: Mapping[str, Any]
+    context: dict[str, Any]
+
+
+class _Routing(RoutingMiddleware):
+    """Connexion's routing, except that a trailing slash is no reason for a redirect past the error envelope.
+
+    A documented method at a documented path, which is nearly every call, is found here by the same patterns in the same order
+    at a fifth of the cost of Starlette's routers. All else takes Connexion's way, which knows what to refuse.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        super().__init__(app)
+        self._base_path = ""
+        self._routes: dict[str, list[_Route]] = {}
 
     def add_api(self, specification: Any, **kwargs: Any) -> None:
         super().add_api(specification, **kwargs)
@@ -494,6 +519,31 @@ class _NoRedirects(RoutingMiddleware):
             for route in (mount, *mount.app.routes):
                 # In Starlette's patterns the dot stops at a line break and `$` overlooks one at the end.
                 route.path_regex = re.compile(route.path_regex.pattern[:-1] + r"\Z", re.DOTALL)
+            self._base_path = mount.path
+            for route in mount.app.routes:
+                context = {"api_base_path": mount.path, "operation_id": route.endpoint.operation_id}
+                for method in route.methods:
+                    found = _Route(route.path_regex.match, route.param_convertors, context)
+                    self._routes.setdefault(method, []).append(found)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            path: str = scope["path"]
+            base_path = self._base_path
+            if path.startswith(base_path):
+                path = path[len(base_path) :]
+                for match, convertors, context in self._routes.get(scope["method"], ()):
+                    found = match(path)
+                    if found is not None:
+                        params = found.groupdict()
+                        for name, text in params.items():
+                            params[name] = convertors[name].convert(text)
+                        # Into the scope itself, which is this call's own: a refusal is held against the operation, too.
+                        scope["path_params"] = params
+                        scope["extensions"] = {**scope.get("extensions", {}), ROUTING_CONTEXT: context}
+                        await self.app(scope, receive, send)
+                        return
+        await super().__call__(scope, receive, send)
 
 
 def _plainly(reply: Reply, problem: Problem) -> Rendered:
@@ -548,8 +598,8 @@ def _require_match(api: Api, document: Mapping[str, Any]) -> None:
 def _raw_operation(document: Mapping[str, Any], path: str, method: str) -> dict[str, Any]:
     """An operation with its parameters, body, responses and headers in place, and its schemas as written.
 
-    Connexion resolves references all the way down; here `$ref` in schemas is kept, so that a schema which many operations
-    share is compiled once and may be recursive.
+    Connexion resolves references all the way down; here `$ref` in schemas of bodies is kept, so that a schema which many
+    operations share is compiled once and may be recursive.
     """
 
     def found(node: Any) -> Any:
@@ -563,7 +613,7 @@ def _raw_operation(document: Mapping[str, Any], path: str, method: str) -> dict[
     item = document["paths"][path]
     operation = dict(item[method])
     parameters = {
-        (parameter["in"], parameter["name"]): parameter
+        (parameter["in"], parameter["name"]): {**parameter, "schema": found(parameter["schema"])}
         for parameter in map(found, [*item.get("parameters", ()), *operation.get("parameters", ())])
     }
     operation["parameters"] = list(parameters.values())

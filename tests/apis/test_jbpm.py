@@ -1186,3 +1186,12 @@ def test_values_under_the_name_of_their_java_class_come_back_as_the_server_write
 ) -> None:
     kit = serve()
     assert data_of(kit, schedule(kit, v=sent)) == {"v": shown}
+
+
+def test_a_body_that_does_not_say_what_it_is_is_read_as_what_is_accepted() -> None:
+    kit = Kit(apis=("jbpm",))
+    body = '{"job-command": "a.B"}'
+    assert kit.post(JOBS, data=body, headers={"Accept": "application/json"}).status == 201
+    assert kit.post(JOBS, data=body).status == 500
+    xml = "<job-request-instance><job-command>a.B</job-command></job-request-instance>"
+    assert kit.post(JOBS, data=xml).status == 201

@@ -78,8 +78,8 @@ class Book:
     name: str = "book"
 
     def part_for(self, submit: Submit, number: int) -> Part:
-        wanted = submit.request if submit.request in self.parts else submit.kind
-        return self.parts[wanted]
+        named = self.parts.get(submit.request) if isinstance(submit.request, str) else None
+        return named or self.parts[submit.kind]
 
     def workers(self, api: str) -> int | None:
         return self.crew.get(api)
@@ -110,7 +110,11 @@ SAME_JOB = plain(
 """As jBPM: the same job runs again, who is due first is served first, and what runs cannot be cancelled."""
 
 NEW_JOB = plain(
-    retry_by=RetryBy.NEW_JOB, retry_in=FINAL, retry_refused_in=ACTIVE, retry_needs_exhaustion=True, claims=True
+    retry_by=RetryBy.NEW_JOB,
+    retry_in=FINAL,
+    retry_refused_in=ACTIVE,
+    retry_needs_exhaustion=True,
+    claims=True,
 )
 """As Titan: external workers claim jobs, and a retry is a new job."""
 

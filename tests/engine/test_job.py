@@ -58,7 +58,7 @@ def test_the_table_of_moves_is_total_and_says_exactly_this() -> None:
 
 def test_a_state_is_either_active_or_final() -> None:
     assert {State.SUCCEEDED, State.FAILED, State.CANCELLED} == FINAL
-    assert ACTIVE | FINAL == set(State)
+    assert set(State) == ACTIVE | FINAL
     assert not ACTIVE & FINAL
     assert [state for state in State if state.is_final] == [state for state in State if state in FINAL]
 
@@ -142,9 +142,7 @@ def test_progress_grows_evenly_over_a_step_in_whole_percents(
 
 
 @settings(deadline=None, print_blob=True, max_examples=300)
-@given(
-    start=st.integers(0, 100), more=st.integers(0, 100), lasts_ms=st.integers(0, 20_000), data=st.data()
-)
+@given(start=st.integers(0, 100), more=st.integers(0, 100), lasts_ms=st.integers(0, 20_000), data=st.data())
 def test_a_job_changed_in_the_first_millisecond_that_shows_its_present_percent(
     start: int, more: int, lasts_ms: int, data: st.DataObject
 ) -> None:
@@ -158,9 +156,7 @@ def test_a_job_changed_in_the_first_millisecond_that_shows_its_present_percent(
 
 
 @settings(deadline=None, print_blob=True)
-@given(
-    start=st.integers(0, 100), more=st.integers(0, 100), lasts_ms=st.integers(1, 20_000), data=st.data()
-)
+@given(start=st.integers(0, 100), more=st.integers(0, 100), lasts_ms=st.integers(1, 20_000), data=st.data())
 def test_progress_begins_at_the_start_reaches_the_end_and_never_falls(
     start: int, more: int, lasts_ms: int, data: st.DataObject
 ) -> None:

@@ -1,0 +1,63 @@
+"""Choosing the media type of an answer: qualities, wildcards, ties and nonsense."""
+
+from __future__ import annotations
+
+import pytest
+
+from simulator.web.negotiation import best_match
+
+JSON, XML, TEXT = "application/json", "application/xml", "text/plain"
+BOTH = (XML, JSON)
+
+
+@pytest.mark.parametrize(
+    ("accept", "offered", "chosen"),
+    [
+        # Nothing said, anything goes: the first that is offered.
+        ("", BOTH, XML),
+        ("*/*", BOTH, XML),
+        ("*", BOTH, XML),
+        (" , ,", BOTH, XML),
+        ("", (), None),
+        # One wish.
+        (JSON, BOTH, JSON),
+        ("APPLICATION/Json", BOTH, JSON),
+        ("application/json; charset=utf-8", BOTH, JSON),
+        ("application/json;version=1;q=0.5", BOTH, JSON),
+        (TEXT, BOTH, None),
+        ("text/*", BOTH, None),
+        ("application/*", BOTH, XML),
+        ("application/*", (TEXT, JSON), JSON),
+        # Several: the quality decides, then the server's order.
+        (f"{JSON}, {XML}", BOTH, XML),
+        (f"{JSON}, {XML};q=0.9", BOTH, JSON),
+        (f"{XML};q=0.2, {JSON};q=0.3", BOTH, JSON),
+        (f"{TEXT}, {JSON};q=0.1", BOTH, JSON),
+        (f"{JSON};Q=0.1,{XML} ; q = 0.2", BOTH, XML),
+        # The more specific range wins, however good the other is.
+        (f"*/*, {XML};q=0.1", BOTH, JSON),
+        (f"application/*;q=0.9, {XML};q=0.1, */*;q=0.5", BOTH, JSON),
+        ("*/*;q=1, application/*;q=0", BOTH, None),
+        (f"{JSON};q=0, */*", (JSON, TEXT), TEXT),
+        (f"{JSON};q=0, */*", (JSON,), None),
+        (f"{JSON};q=0.0", BOTH, None),
+        # The same range twice: the better one counts.
+        (f"{JSON};q=0.1, {JSON};q=0.9, {XML};q=0.5", BOTH, JSON),
+        # A quality that is none asks for nothing.
+        (f"{JSON};q=abc, {XML};q=0.1", BOTH, XML),
+        (f"{JSON};q=", (JSON,), None),
+        (f"{JSON};q=nan", (JSON,), None),
+        (f"{JSON};q=inf, {XML}", BOTH, XML),
+        (f"{JSON};q=-1", (JSON,), None),
+        (f"{JSON};q=1.0000, {XML};q=1e0", BOTH, JSON),
+        # No media ranges at all.
+        ("json", BOTH, None),
+        (";;;", BOTH, None),
+        ("/", BOTH, None),
+        ("\xff/\x00", BOTH, None),
+    ],
+)
+def test_the_best_of_what_is_offered_is_chosen(
+    accept: str, offered: tuple[str, ...], chosen: str | None
+) -> None:
+    assert best_match(accept, offered) == chosen
