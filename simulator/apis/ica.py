@@ -193,7 +193,7 @@ def summary(job: Job, call: Call) -> dict[str, Any]:
 def task_run(job: Job, call: Call) -> dict[str, Any]:
     """The wire form of a single run."""
     view = summary(job, call)
-    view["execution"] = execution = _known(job.request.get("execution", {}), EXECUTION)
+    view["execution"] = execution = _execution(job.request.get("execution", {}))
     execution.setdefault("retryLimit", 3)
     execution["retryCount"] = job.attempt - 1
     logs = _logs(job)
@@ -232,54 +232,59 @@ def _log_folder(request: dict[str, Any]) -> str:
     return "gds://understudy/logs"
 
 
-# What is known of a request: a field's name → None for any value, a tuple of names for an object of such fields, a mapping
-# for any other object, a list with one of them for a list of objects. Secrets are not among it.
-MOUNT = ("storageProvider", "path", "url", "urn", "mode", "type", "serviceUrl")
-EXECUTION: dict[str, Any] = {
-    "image": {"name": None, "tag": None, "digest": None, "credentials": ("username",)},
-    "command": None,
-    "args": None,
-    "inputs": [MOUNT],
-    "outputs": [MOUNT],
-    "systemFiles": MOUNT,
-    "environment": {
-        "variables": None,
-        "resources": ("type", "size", "cpuCores", "memoryGb", "hardware", "tier"),
-        "inputStreamSettings": ("accessPattern", "cacheSizeGB", "blockSizeMB", "prefetchBlocks"),
-    },
-    "workingDirectory": None,
-    "retryLimit": None,
-}
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "inputs": {"type": "File"},
-    # Users test these two for 0, and a missing one breaks them.
-    "resources": {"cpuCores": 0, "memoryGb": 0},
-    "inputStreamSettings": {
-        "accessPattern": "sequential",
-        "cacheSizeGB": 50,
-        "blockSizeMB": 32,
-        "prefetchBlocks": 32,
-    },
-}
+Known = Callable[[Any], Any]
+"""From a value of a request to what is known of it."""
+
+ABSENT: tuple[Any, ...] = (None, {})
 
 
-def _known(asked: Mapping[str, Any], fields: Mapping[str, Any] | tuple[str, ...]) -> dict[str, Any]:
-    """The known fields of an object, each object and list inside likewise, with the defaults of what was asked for."""
-    if isinstance(fields, tuple):
-        return {name: value for name in fields if (value := asked.get(name)) is not None and value != {}}
-    known: dict[str, Any] = {}
-    for name, shape in fields.items():
-        value = asked.get(name)
-        if value is None:
-            continue
-        if type(shape) is list:
-            filled = DEFAULTS.get(name, {})
-            value = [filled | _known(item, shape[0]) for item in value]
-        elif shape is not None:
-            value = DEFAULTS.get(name, {}) | _known(value, shape)
-        if value != {}:
-            known[name] = value
+def _object(fields: Mapping[str, Known | None], defaults: Mapping[str, Any] | None = None) -> Known:
+    """What is known of an object: these fields, None for those with any value; with defaults when it was asked for."""
+    shaped = tuple(fields.items())
+
+    def known(asked: Mapping[str, Any]) -> dict[str, Any]:
+        found = dict(defaults or ())
+        for name, shape in shaped:
+            value = asked.get(name)
+            if shape is not None and value is not None:
+                value = shape(value)
+            if value or value not in ABSENT:
+                found[name] = value
+        return found
+
     return known
+
+
+def _each(shape: Known) -> Known:
+    return lambda asked: [shape(item) for item in asked]
+
+
+# Secrets are not among what is known.
+MOUNT = dict.fromkeys(("storageProvider", "path", "url", "urn", "mode", "type", "serviceUrl"))
+RESOURCES = dict.fromkeys(("type", "size", "cpuCores", "memoryGb", "hardware", "tier"))
+STREAMS = {"accessPattern": "sequential", "cacheSizeGB": 50, "blockSizeMB": 32, "prefetchBlocks": 32}
+_execution = _object(
+    {
+        "image": _object(
+            {"name": None, "tag": None, "digest": None, "credentials": _object({"username": None})}
+        ),
+        "command": None,
+        "args": None,
+        "inputs": _each(_object(MOUNT, {"type": "File"})),
+        "outputs": _each(_object(MOUNT)),
+        "systemFiles": _object(MOUNT),
+        "environment": _object(
+            {
+                "variables": None,
+                # Users test these two for 0, and a missing one breaks them.
+                "resources": _object(RESOURCES, {"cpuCores": 0, "memoryGb": 0}),
+                "inputStreamSettings": _object(dict.fromkeys(STREAMS), STREAMS),
+            }
+        ),
+        "workingDirectory": None,
+        "retryLimit": None,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

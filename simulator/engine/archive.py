@@ -18,7 +18,7 @@ from simulator.engine.command import Submit
 from simulator.engine.job import Failure, Job, State
 from simulator.engine.script import Part
 
-UNPACKED_MAX = 65_536
+UNPACKED_MAX = 50_000
 """How many jobs are kept as they are: more than are under way at once in all but the largest tests."""
 
 

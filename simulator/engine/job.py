@@ -14,8 +14,18 @@ if TYPE_CHECKING:
     from simulator.engine.script import Part
 
 
-class State(Enum):
-    """Our words for what a job is doing; each API has its own."""
+class State(int, Enum):
+    """Our words for what a job is doing; each API has its own.
+
+    An integer underneath, whose hash is itself: sets of states are in the same order in every process, and quick to look into
+    (the hash of a plain Enum is that of its name, different in each process, and Python code).
+    """
+
+    def __new__(cls, word: str) -> State:
+        """A member whose value is its word and whose integer is its place, from 1."""
+        member = int.__new__(cls, len(cls.__members__) + 1)
+        member._value_ = word
+        return member
 
     DELAYED = "delayed"
     QUEUED = "queued"
@@ -26,8 +36,10 @@ class State(Enum):
     FAILED = "failed"
     CANCELLED = "cancelled"
 
-    # Members are singletons, so identity is equality; the default hash of an Enum is Python code and shows in profiles.
-    __hash__ = object.__hash__
+    __hash__ = int.__hash__
+
+    def __repr__(self) -> str:
+        return f"State.{self.name}"
 
     @property
     def is_final(self) -> bool:

@@ -123,7 +123,7 @@ class World:
         self._journal = journal
         self._position = 0
         self._sequence = 0
-        self._agenda: list[tuple[int, int, int]] = []
+        self._agenda: list[int] = []
         self._jobs = Archive()
         self._jobs.append(None)
         self._job_count = 0
@@ -205,13 +205,13 @@ class World:
         """When the next event is due; stale entries of the agenda do not count."""
         agenda = self._agenda
         while agenda:
-            due_ms, sequence, number = agenda[0]
+            due_ms, sequence, number = _entry_of(agenda[0])
             job = self._jobs[number]
             if job is None or job.event != sequence:
                 heappop(agenda)
             elif job.deadline_ms is not None and job.deadline_ms > due_ms:
                 # As when time gets there, and with the same sequence: looking ahead must not change the order of ties.
-                heapreplace(agenda, (job.deadline_ms, sequence, number))
+                heapreplace(agenda, _agenda_entry(job.deadline_ms, sequence, number))
             else:
                 return due_ms
         return None
@@ -225,7 +225,7 @@ class World:
             "removed": {api: sorted(ids) for api, ids in self._removed.items()},
             "agenda": sorted(
                 (due_ms if job.deadline_ms is None else job.deadline_ms, sequence, number)
-                for due_ms, sequence, number in self._agenda
+                for due_ms, sequence, number in map(_entry_of, self._agenda)
                 if (job := self._jobs[number]) is not None and job.event == sequence
             ),
             "crews": {
@@ -252,7 +252,7 @@ class World:
         if self._journal is not None:
             self._journal.append(Entry(self._position, self.now_ms, command))
         self._position += 1
-        self._fire_due()
+        self._fire_until(self.now_ms)
         if type(answer) is Job:
             answer = self._jobs[answer.number] or answer
         elif type(answer) is tuple:
@@ -267,8 +267,7 @@ class World:
         """
         if to_ms < self.now_ms:
             raise TimeGoesBack(self.now_ms, to_ms)
-        if self._agenda and self._agenda[0][0] <= to_ms:
-            self._fire_until(to_ms)
+        self._fire_until(to_ms)
         self.now_ms = to_ms
 
     def advance_and_tell(self, to_ms: int) -> list[Fired]:
@@ -684,24 +683,21 @@ class World:
 
     def _note(self, due_ms: int, number: int) -> int:
         self._sequence = sequence = self._sequence + 1
-        heappush(self._agenda, (due_ms, sequence, number))
+        heappush(self._agenda, _agenda_entry(due_ms, sequence, number))
         return sequence
-
-    def _fire_due(self) -> None:
-        if self._agenda and self._agenda[0][0] <= self.now_ms:
-            self._fire_until(self.now_ms)
 
     def _fire_until(self, to_ms: int) -> None:
         agenda, jobs = self._agenda, self._jobs
-        while agenda and agenda[0][0] <= to_ms:
-            due_ms, sequence, number = heappop(agenda)
+        later = _agenda_entry(to_ms + 1, 0, 0)
+        while agenda and agenda[0] < later:
+            due_ms, sequence, number = _entry_of(heappop(agenda))
             job = jobs[number]
             if job is None or job.event != sequence:
                 continue
             deadline_ms = job.deadline_ms
             if deadline_ms is not None and deadline_ms > due_ms:
                 # Touched since: a job has one entry, however often it is touched.
-                heappush(agenda, (deadline_ms, sequence, number))
+                heappush(agenda, _agenda_entry(deadline_ms, sequence, number))
                 continue
             self.now_ms = due_ms
             if deadline_ms is not None:
@@ -764,6 +760,21 @@ class World:
             self._crews[job.api].busy -= 1
             self._put_crew_to_work(job.api)
         return job
+
+
+_NUMBER_BITS = 32
+_SEQUENCE_BITS = 40
+
+
+def _agenda_entry(due_ms: int, sequence: int, number: int) -> int:
+    """What is due when, and whose it is, as one integer: in the same order as the three, and a third of the memory."""
+    return (due_ms << _SEQUENCE_BITS | sequence) << _NUMBER_BITS | number
+
+
+def _entry_of(entry: int) -> tuple[int, int, int]:
+    """The instant, the sequence and the job number of an entry."""
+    rest = entry >> _NUMBER_BITS
+    return rest >> _SEQUENCE_BITS, rest & (1 << _SEQUENCE_BITS) - 1, entry & (1 << _NUMBER_BITS) - 1
 
 
 _IN_LINE = frozenset({State.QUEUED, State.RETRYING})

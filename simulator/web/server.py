@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import socket
@@ -51,6 +52,8 @@ class _Server(uvicorn.Server):
         """Say so when connections are accepted."""
         await super().startup(sockets)
         if self.started:
+            # What was made until now stays; the collector need not look through it again and again.
+            gc.freeze()
             self._on_ready()
 
 

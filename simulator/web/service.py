@@ -25,7 +25,7 @@ from connexion.lifecycle import ConnexionRequest, ConnexionResponse
 from connexion.middleware.abstract import ROUTING_CONTEXT, RoutedAPI, RoutedMiddleware
 from connexion.middleware.exceptions import ExceptionMiddleware
 from connexion.middleware.routing import RoutingMiddleware
-from connexion.middleware.security import SecurityMiddleware
+from connexion.middleware.security import SecurityAPI, SecurityMiddleware, SecurityOperation
 from connexion.operations import AbstractOperation
 from connexion.resolver import Resolver
 from connexion.security import AbstractSecurityHandler
@@ -191,7 +191,7 @@ class Service:
             middlewares=[
                 ExceptionMiddleware,
                 _Routing,
-                SecurityMiddleware,
+                _Security,
                 partial(_Dispatch, service=self),
             ],
         )
@@ -546,6 +546,37 @@ class _Routing(RoutingMiddleware):
         await super().__call__(scope, receive, send)
 
 
+class _Asking:
+    """All that a security handler wants to see of a request; Connexion's own takes longer to make than to ask."""
+
+    __slots__ = ("context", "scope")
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self.context: dict[str, Any] = {}
+
+
+class _SecuredOperation(SecurityOperation):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.security:
+            await self.verification_fn(_Asking(scope))
+        await self.next_app(scope, receive, send)
+
+
+class _SecurityAPI(SecurityAPI):
+    def make_operation(self, operation: AbstractOperation) -> _SecuredOperation:
+        secured: _SecuredOperation = _SecuredOperation.from_operation(
+            operation, next_app=self.next_app, security_handler_factory=self.security_handler_factory
+        )
+        return secured
+
+
+class _Security(SecurityMiddleware):
+    """Connexion's security: which operations ask for credentials, and which of them are enough."""
+
+    api_cls = _SecurityAPI
+
+
 def _plainly(reply: Reply, problem: Problem) -> Rendered:
     """A refusal that belongs to no operation, so no document says what it must look like."""
     body = reply.body if isinstance(reply.body, bytes) else orjson.dumps(reply.body)
@@ -560,7 +591,7 @@ def _security_handler(api: Api) -> type[AbstractSecurityHandler]:
         def get_fn(
             self, security_scheme: Mapping[str, Any], required_scopes: list[str]
         ) -> Callable[..., Any]:
-            async def verify(request: ConnexionRequest) -> Any:
+            def verify(request: _Asking) -> Any:
                 exchange: Exchange = request.scope[EXCHANGE]
                 settings = exchange.stage.scenario.settings[api.name]
                 problem = api.authenticate(exchange.headers.get("authorization"), settings)

@@ -131,7 +131,7 @@ def main() -> None:
     parser.add_argument("--prism", type=Path, help="its executable; default: the one in PATH")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=3000, help="per server, call and round")
-    parser.add_argument("--connections", type=int, default=8)
+    parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--warm-up", type=int, default=1000, help="requests before the first round")
     parser.add_argument("--seed", type=int, default=1, help="of the order")
     wanted = parser.parse_args()

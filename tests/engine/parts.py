@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from simulator.engine.command import Submit
-from simulator.engine.job import ACTIVE, FINAL, Job, State
+from simulator.engine.job import ACTIVE, FINAL, Failure, Job, State
 from simulator.engine.rules import Line, RetryBy, Rules, cancel_active
 from simulator.engine.script import CancelAfter, CancelEffect, Lasting, Part, Script, Span, Step
 from simulator.engine.world import START_MS, Journal, Limits, World
@@ -16,6 +16,8 @@ API = "service"
 """The name of the one API of a world that needs no more."""
 
 FOREVER, HOLD = Lasting.FOREVER, Lasting.HOLD
+
+OUT_OF_MEMORY = Failure("Container killed", code="out_of_memory")
 
 
 def step(state: State, lasts: int | tuple[int, int] | Lasting = FOREVER, **more: Any) -> Step:
@@ -165,3 +167,19 @@ def story(job: Job) -> list[tuple[str, int]]:
 def now(world: World, job: Job) -> Job:
     """The job as it is now."""
     return world.job(job.api, job.id)
+
+
+def states(world: World, jobs: Iterable[Job]) -> list[str]:
+    """The present states of these jobs, as words."""
+    return [now(world, job).state.value for job in jobs]
+
+
+def at_work(world: World) -> list[str]:
+    """Who is running."""
+    return [job.id for job in world.jobs(API, states=[State.RUNNING])]
+
+
+def busy(world: World) -> int:
+    """How many workers are busy."""
+    workers: int = world.snapshot()["crews"][API][0]
+    return workers

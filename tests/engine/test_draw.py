@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.engine.draw import draw_between, draw_bytes, draw_hex, draw_uuid
+from simulator.engine.draw import Purpose, draw_between, draw_bytes, draw_hex, draw_uuid
 
 
 def test_a_draw_is_the_same_in_every_process_and_on_every_machine() -> None:
@@ -25,11 +25,19 @@ def test_no_draw_depends_on_the_draws_before_it() -> None:
 
 
 def test_another_seed_or_another_purpose_draws_something_else() -> None:
-    drawn = {
-        draw_bytes(seed, *purpose)
-        for seed in (-1, 0, 1, 7, 71)
-        for purpose in [(), ("",), ("a",), ("b",), (1,), ("a", 1), ("a", 2), (1, "a"), ("1", "1"), (11,)]
-    }
+    purposes: list[tuple[Purpose, ...]] = [
+        (),
+        ("",),
+        ("a",),
+        ("b",),
+        (1,),
+        (11,),
+        ("a", 1),
+        ("a", 2),
+        (1, "a"),
+        (1, 1),
+    ]
+    drawn = {draw_bytes(seed, *purpose) for seed in (-1, 0, 1, 7, 71) for purpose in purposes}
     assert len(drawn) == 5 * 10
 
 

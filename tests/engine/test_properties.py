@@ -300,7 +300,7 @@ def test_no_id_and_no_number_ever_stands_for_two_jobs(scenario: Book, plan: list
                 job.id,
                 job.created_ms,
             )
-            assert world.job(job.api, job.id) is job
+            assert world.job(job.api, job.id) == job
         highest = max(created, default=0)
     assert len({(api, job_id) for api, job_id, _ in created.values()}) == len(created)
 
