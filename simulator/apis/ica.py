@@ -235,8 +235,6 @@ def _log_folder(request: dict[str, Any]) -> str:
 Known = Callable[[Any], Any]
 """From a value of a request to what is known of it."""
 
-ABSENT: tuple[Any, ...] = (None, {})
-
 
 def _object(fields: Mapping[str, Known | None], defaults: Mapping[str, Any] | None = None) -> Known:
     """What is known of an object: these fields, None for those with any value; with defaults when it was asked for."""
@@ -246,9 +244,11 @@ def _object(fields: Mapping[str, Known | None], defaults: Mapping[str, Any] | No
         found = dict(defaults or ())
         for name, shape in shaped:
             value = asked.get(name)
-            if shape is not None and value is not None:
+            if value is None:
+                continue
+            if shape is not None:
                 value = shape(value)
-            if value or value not in ABSENT:
+            if value or value != {}:
                 found[name] = value
         return found
 

@@ -186,7 +186,13 @@ def _page(lists: list[Numbers], offset: int, limit: int | None, newest_first: bo
 
 
 def _union_slice(lists: list[Numbers], low: int, high: int) -> list[int]:
-    """Elements of rank `low` to `high` of the union: bisect for the first number, then merge from there."""
+    """Elements of rank `low` to `high` of the union: near an end by sorting what is there, else by bisecting for the first."""
+    wanted = high - low
+    from_end = sum(map(len, lists)) - low
+    if high <= _NEAR_AN_END:
+        return sorted(number for numbers in lists for number in numbers[:high])[low:high]
+    if from_end <= _NEAR_AN_END:
+        return sorted(number for numbers in lists for number in numbers[-from_end:])[-from_end:][:wanted]
     smallest = min(numbers[0] for numbers in lists if numbers)
     largest = max(numbers[-1] for numbers in lists if numbers)
     while smallest < largest:
@@ -196,12 +202,14 @@ def _union_slice(lists: list[Numbers], low: int, high: int) -> list[int]:
         else:
             smallest = middle + 1
     first = smallest
-    wanted = high - low
     found: list[int] = []
     for numbers in lists:
         start = _rank_after(numbers, first - 1)
         found.extend(numbers[start : start + wanted])
     return sorted(found)[:wanted]
+
+
+_NEAR_AN_END = 200
 
 
 def _merged(lists: list[Numbers], newest_first: bool) -> Iterable[int]:

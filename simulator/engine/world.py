@@ -43,6 +43,10 @@ Answer = TypeVar("Answer")
 START_MS = 1_893_456_000_000
 """2030-01-01T00:00:00Z, where the time of a frozen world begins."""
 
+# Bound once, as a look into an Enum costs as much as a call and the script asks for them at every move.
+DELAYED, QUEUED, RUNNING, RETRYING = State.DELAYED, State.QUEUED, State.RUNNING, State.RETRYING
+SUCCEEDED, FAILED, CANCELLED = State.SUCCEEDED, State.FAILED, State.CANCELLED
+
 CLIENT = "client"
 WORKER = "worker"
 TIMED_OUT = "timeout"
@@ -309,7 +313,7 @@ class World:
         self._job_count += 1
         rules = self._rules[command.api]
         part = self.playbook.part_for(command, number)
-        state = State.DELAYED if command.delay_ms > 0 else self._first_state(command.api, part.script.steps)
+        state = DELAYED if command.delay_ms > 0 else self._first_state(command.api, part.script.steps)
         job = Job(
             id=rules.identify(self.seed, number),
             number=number,
@@ -327,7 +331,7 @@ class World:
         if job.id in self._numbers[command.api]:
             raise AssertionError(f"id {job.id} was drawn twice")
         self._numbers[command.api][job.id] = number
-        if state is State.DELAYED and command.delay_ms > 0:
+        if state is DELAYED and command.delay_ms > 0:
             due_ms = self.now_ms + command.delay_ms
             return self._put(self._schedule(job, due_ms), None)
         return self._enter(job, 0, is_new=True)
@@ -486,9 +490,9 @@ class World:
     def _first_state(self, api: str, steps: tuple[Step, ...]) -> State:
         """A job is never born finished, and never running without a worker: such scripts begin in the queue."""
         first = steps[0].state
-        if first is State.RUNNING and self._has_free_worker(api):
+        if first is RUNNING and self._has_free_worker(api):
             return first
-        return first if first in (State.DELAYED, State.QUEUED) else State.QUEUED
+        return first if first in (DELAYED, QUEUED) else QUEUED
 
     def _enter(self, job: Job, index: int, *, is_new: bool = False) -> Job:
         """Begin step `index` of the job's script, or wait for a worker first."""
@@ -498,19 +502,19 @@ class World:
             return self._put(job.altered(**self._standstill(job), step=index), before)
         step = steps[index]
         state = step.state
-        if state is State.DELAYED and job.state is not state:
+        if state is DELAYED and job.state is not state:
             # A second attempt does not go back behind the queue.
             return self._enter(job, index + 1)
-        if state is State.RETRYING and job.state is State.DELAYED:
+        if state is RETRYING and job.state is DELAYED:
             # An attempt can only fail once it was begun.
-            job = before = self._put(job.become(State.QUEUED, at_ms=self.now_ms, cause=step.cause), before)
-        if is_new and state is not job.state and state is not State.RUNNING:
+            job = before = self._put(job.become(QUEUED, at_ms=self.now_ms, cause=step.cause), before)
+        if is_new and state is not job.state and state is not RUNNING:
             # Its birth is one move and this step another, at the same instant.
             return self._put(self._schedule(job.altered(step=index - 1), self.now_ms), None)
         if state in FINAL:
             return self._end(job, step)
         changes: dict[str, Any] = {"step": index, "until_ms": None, "event": 0}
-        if state is State.RUNNING and not job.has_worker:
+        if state is RUNNING and not job.has_worker:
             if not self._has_free_worker(job.submit.api):
                 return self._wait_for_worker(job, index, is_new=is_new)
             self._crews[job.submit.api].busy += 1
@@ -533,7 +537,7 @@ class World:
             changes["progress_mark"] = job.progress_percent(self.now_ms)
         if state is job.state:
             return self._put(job.altered(**changes, step_ms=self.now_ms), before)
-        if state is State.RETRYING:
+        if state is RETRYING:
             changes["attempt"] = job.attempt + 1
             changes["executions"] = job.executions + 1
             failure = Failure(step.message) if step.message is not None else Failure()
@@ -543,13 +547,13 @@ class World:
 
     def _end(self, job: Job, step: Step) -> Job:
         """Carry out a final step."""
-        if step.state is State.SUCCEEDED:
+        if step.state is SUCCEEDED:
             # What it said while it worked is over; what it said last before it failed stays.
             return self._succeed(job, job.altered(message=step.message), step.result, step.cause)
         told = job if step.message is None else job.altered(message=step.message)
-        if step.state is State.FAILED:
+        if step.state is FAILED:
             return self._fail(job, told, step.failure or Failure(), step.cause)
-        return self._leave(told, State.CANCELLED, step.cause)
+        return self._leave(told, CANCELLED, step.cause)
 
     def _wait_for_worker(self, job: Job, index: int, *, is_new: bool = False) -> Job:
         """Stay queued (or retrying) until a worker is free for step `index`."""
@@ -731,7 +735,7 @@ class World:
         crew = self._crews[api]
         if before is not None and (crew.waiting or crew.claimable) and before.state in _IN_LINE:
             self._leave_line(before)
-        if state is State.QUEUED and self._rules[api].claims:
+        if state is QUEUED and self._rules[api].claims:
             crew.claimable[self._place(job)] = job.number
         if self._fired is not None:
             self._fired.append(Fired(job.since_ms, api, job.id, state, job.moves[-1]))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from urllib.parse import unquote_to_bytes
 
 from starlette.types import Message, Receive, Scope, Send
@@ -81,11 +81,11 @@ class Front:
                 f"served: {served}, {control.PREFIX}/health",
             )
 
-    async def _hand_on(
+    def _hand_on(
         self, service: Service, exchange: Exchange, path: str, receive: Receive, send: Send
-    ) -> None:
+    ) -> Awaitable[None]:
         scope = {**exchange.scope, "path": path, "root_path": "", EXCHANGE: exchange}
-        await service(scope, receive, send)
+        return service(scope, receive, send)
 
     async def _serve_index(self, exchange: Exchange) -> None:
         if exchange.scope["method"] not in ("GET", "HEAD"):

@@ -30,6 +30,7 @@ from connexion.operations import AbstractOperation
 from connexion.resolver import Resolver
 from connexion.security import AbstractSecurityHandler
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from simulator.apis.contract import (
@@ -189,7 +190,7 @@ class Service:
         self._stack = connexion.ConnexionMiddleware(
             self._nothing_here,
             middlewares=[
-                ExceptionMiddleware,
+                _Exceptions,
                 _Routing,
                 _Security,
                 partial(_Dispatch, service=self),
@@ -489,6 +490,21 @@ class _Dispatch(RoutedMiddleware[_DispatchAPI]):
     def add_api(self, specification: Any, **kwargs: Any) -> _DispatchAPI:
         added: _DispatchAPI = super().add_api(specification, service=self._service, **kwargs)
         return added
+
+
+class _Exceptions(ExceptionMiddleware):
+    """Connexion's way from an exception to an answer, which costs nothing while there is no exception."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self.app(scope, receive, send)
+        except Exception as problem:
+            if scope["type"] != "http":
+                raise
+            handlers = self._exception_handlers
+            handler = next(handlers[kind] for kind in type(problem).__mro__ if kind in handlers)
+            response = await handler(Request(scope, receive, send), problem)
+            await response(scope, receive, send)
 
 
 class _Route(NamedTuple):

@@ -1,0 +1,71 @@
+"""The benchmarks run and print their tables; how fast anything is, no test asserts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.benchmarks.servers import ROOT
+
+
+def printed(*command: str) -> str:
+    """What a benchmark prints, with counts too small to mean anything."""
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def row(table: str, *cells: str) -> list[str]:
+    """The rest of the row that begins with these cells."""
+    wanted = " ".join(cells).split()
+    (found,) = [words for line in table.splitlines() if (words := line.split())[: len(wanted)] == wanted]
+    return found[len(wanted) :]
+
+
+def is_figure(text: str) -> bool:
+    return text.replace(",", "").replace(".", "", 1).isdigit()
+
+
+@pytest.mark.parametrize("api", ["titan", "ica", "ogc"])
+def test_http_cost_compares_understudy_with_a_bare_app_and_says_that_prism_is_not_there(api: str) -> None:
+    table = printed(
+        "tests.benchmarks.http_cost", api, "--rounds", "1", "--requests", "64", "--warm-up", "16",
+        "--prism", "/no/such/prism",
+    )  # fmt: skip
+    assert "Prism is not measured: /no/such/prism was not found" in table
+    for call in ("GET", "POST"):
+        for server in ("understudy", "bare ASGI app"):
+            figures = row(table, api, call, server)
+            assert len(figures) == 5
+            assert int(figures[0]) > 100, "the answer's bytes"
+        assert row(table, api, call, "understudy")[3:] in (["1.00", "1.00"], ["nan", "nan"])
+    assert "understudy / bare app, GET" in table
+
+
+@pytest.mark.parametrize("api", ["ica", "jbpm"])
+def test_engine_cost_prints_submits_moves_and_memory(api: str) -> None:
+    table = printed(
+        "tests.benchmarks.engine_cost", "speed", "memory", "--jobs", "60", "--many", "100", "--rounds", "1"
+    )
+    for what in ("submits", "moves"):
+        assert all(is_figure(figure) for figure in row(table, api, what, "60 as they are"))
+    for how in ("waiting", "done"):
+        assert len(row(table, api, how)) == 2
+
+
+def test_engine_cost_prints_the_pages_of_the_api_and_of_the_engine() -> None:
+    table = printed("tests.benchmarks.engine_cost", "pages", "--many", "2000")
+    for page in ("newest first", "by state", "by label", "sorted by name", "engine: newest first"):
+        figures = row(table, page)
+        assert len(figures) == 4
+        assert all(map(is_figure, figures))
+
+
+def test_start_time_prints_when_the_server_was_ready_and_when_it_answered() -> None:
+    table = printed("tests.benchmarks.start_time", "--runs", "1")
+    for what in ("ready line", "first answer"):
+        assert all(0 < float(figure) < 60 for figure in row(table, what))
