@@ -1,4 +1,4 @@
-"""HTTP: Connexion and Flask live in this package and nowhere else."""
+"""HTTP: Connexion lives in this package and nowhere else."""
 
 import warnings
 
