@@ -73,10 +73,16 @@ _HOST = re.compile(r"(?:[A-Za-z0-9._~-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]
 class RequestHeaders(Mapping[str, str]):
     """The headers of an ASGI scope by lower-case name; decoded only when asked for."""
 
-    __slots__ = ("_raw",)
+    __slots__ = ("_values",)
 
     def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
-        self._raw = raw
+        self._values: dict[bytes, bytes] = dict(raw)
+        if len(self._values) < len(raw):
+            # A header on several lines is one list (RFC 9110, 5.3).
+            self._values = {}
+            for name, value in raw:
+                known = self._values.get(name)
+                self._values[name] = value if known is None else known + b", " + value
 
     def __getitem__(self, name: str) -> str:
         value: str | None = self.get(name)
@@ -85,19 +91,15 @@ class RequestHeaders(Mapping[str, str]):
         return value
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The value under this name; a header on several lines is one list (RFC 9110, 5.3)."""
-        wanted = name.encode("latin-1", "replace")
-        found: bytes | None = None
-        for key, value in self._raw:
-            if key == wanted:
-                found = value if found is None else found + b", " + value
-        return default if found is None else found.decode("latin-1")
+        """The value under this name."""
+        value = self._values.get(name.encode("latin-1", "replace"))
+        return default if value is None else value.decode("latin-1")
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(key.decode("latin-1") for key, _ in self._raw))
+        return (name.decode("latin-1") for name in self._values)
 
     def __len__(self) -> int:
-        return len({key for key, _ in self._raw})
+        return len(self._values)
 
 
 class Exchange:

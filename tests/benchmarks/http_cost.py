@@ -1,6 +1,6 @@
 """What one HTTP call costs the server: CPU time per request of understudy, of a bare ASGI app, and of Prism.
 
-    python -m tests.benchmarks.http_cost [--prism PATH] [--rounds 5] [--requests 3000] [titan ica ogc]
+    python -m tests.benchmarks.http_cost [--prism PATH] [--rounds 15] [--requests 1000] [titan ica ogc]
 
 Each round measures every server with every call once, in an order shuffled anew: other work on the machine then hits all of
 them alike, and what is compared comes from one run. Requests per second are not reported: they say as much about the client
@@ -143,8 +143,8 @@ def main() -> None:
     )
     parser.add_argument("apis", nargs="*", choices=[*CALLS, []], default=[], metavar="API")
     parser.add_argument("--prism", type=Path, help="its executable; default: the one in PATH")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--requests", type=int, default=3000, help="per server, call and round")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--requests", type=int, default=1000, help="per server, call and round")
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--warm-up", type=int, default=1000, help="requests before the first round")
     parser.add_argument("--seed", type=int, default=1, help="of the order")
