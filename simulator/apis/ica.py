@@ -409,8 +409,7 @@ def _found(wanted: Wanted, call: Call) -> tuple[list[Job], int]:
     states = _states(wanted.status) if wanted.status else None
     labels = _label_groups(wanted, call.world.seed)
     order = ORDERS.get(field)
-    # The index counts a run once for each label it is found by, so with several entries of access lists it is of no use.
-    if order is None and "," not in wanted.acls:
+    if order is None:
         jobs = world.jobs(
             api.name,
             states=states,
@@ -420,13 +419,13 @@ def _found(wanted: Wanted, call: Call) -> tuple[list[Job], int]:
             newest_first=descending,
         )
         return jobs, world.count(api.name, states=states, labels=labels)
-    if order is not None and states is None and not labels:
+    if states is None and not labels:
         jobs = world.jobs_sorted_by(
             api.name, field, order, offset=wanted.offset, limit=wanted.size, descending=descending
         )
         return jobs, world.count(api.name)
-    found = list({job.number: job for job in world.jobs(api.name, states=states, labels=labels)}.values())
-    found.sort(key=lambda job: (order(job) if order else 0, job.number), reverse=descending)
+    found = world.jobs(api.name, states=states, labels=labels)
+    found.sort(key=lambda job: (order(job), job.number), reverse=descending)
     return found[wanted.offset : wanted.offset + wanted.size], len(found)
 
 
