@@ -315,6 +315,33 @@ def list_scenarios(form: str) -> None:
     _show(rows, form, hidden=("file",))
 
 
+@list_.command("settings")
+@click.argument("apis", nargs=-1, metavar="[API]...")
+@_format_option
+def list_settings(apis: tuple[str, ...], form: str) -> None:
+    """What a scenario may set under `apis:`, per API."""
+    from simulator.assemble import UsageError, load_apis
+
+    try:
+        wanted = load_apis(apis)
+    except UsageError as problem:
+        _fail(str(problem))
+    rows = [
+        {
+            "api": name,
+            "setting": setting_name,
+            "takes": setting.takes,
+            "default": setting.shown_default,
+            "meaning": setting.description,
+        }
+        for name, api in wanted.items()
+        for setting_name, setting in api.settings.items()
+    ]
+    if not rows:
+        _fail(f"{' and '.join(wanted)}: nothing to set")
+    _show(rows, form)
+
+
 @main.command()
 @click.option("--seed", type=int, default=1, show_default=True, envvar="UNDERSTUDY_SEED")
 def demo(seed: int) -> None:

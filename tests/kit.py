@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from simulator.apis.contract import Call
 from simulator.assemble import Settings, assemble
 from simulator.engine.world import World
 from simulator.runtime.timesource import TimeMode
 from simulator.web.ledger import Ledger
+from simulator.web.service import Exchange
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,15 @@ class Kit:
     def world(self) -> World:
         return self.front.worlds.default.catch_up()
 
+    def call(self, api: str) -> Call:
+        """A call of this API that led to no operation."""
+        scope = {"method": "GET", "scheme": "http", "headers": [], "server": ("127.0.0.1", 4010)}
+
+        async def send(message: Any) -> None:
+            raise AssertionError(message)
+
+        return self.front.services[api].call(Exchange(self.front.worlds.default, f"/{api}", scope, send))
+
     def request(
         self,
         method: str,
@@ -102,7 +113,8 @@ class Kit:
         sent: list[dict[str, Any]] = []
 
         async def receive() -> dict[str, Any]:
-            return messages.pop(0) if messages else {"type": "http.disconnect"}
+            # The client stays until it has its answer.
+            return messages.pop(0) if messages else await asyncio.get_running_loop().create_future()
 
         async def send(message: Any) -> None:
             sent.append(message)

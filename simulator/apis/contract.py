@@ -12,14 +12,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from functools import lru_cache
+from hashlib import blake2b
 from typing import Any, Protocol
 
 __all__ = [
     "CHANGING",
+    "Announcement",
     "Api",
     "Call",
     "Codec",
     "Kind",
+    "Later",
     "Operation",
     "Problem",
     "Refusal",
@@ -28,12 +31,15 @@ __all__ = [
     "Sampler",
     "Setting",
     "Upload",
+    "has_expired",
     "iso",
     "status_of",
 ]
 
+from simulator.apis.negotiation import best_match
+from simulator.engine.command import Keep
 from simulator.engine.errors import EngineError, LimitReached, NotAllowed, UnknownJob
-from simulator.engine.job import State
+from simulator.engine.job import Job, State
 from simulator.engine.rules import Rules
 from simulator.engine.world import World
 from simulator.scenario.setting import Setting
@@ -160,6 +166,29 @@ class Reply:
     media_type: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Later:
+    """An answer that waits for something in the world, such as the end of a job.
+
+    The web layer asks `answer` at once, after each event of the world, and at last at `until_ms`. Time passes as it does for
+    this world; a clock that stands still is moved from event to event, since the client can do nothing else meanwhile.
+    """
+
+    answer: Callable[[], Reply | None]
+    """The reply, or None to go on waiting; at `until_ms` and later it must give one. Reads and changes the world as a handler
+    does, and may raise what a handler may."""
+    until_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What the service tells a subscriber of a job by a POST of its own."""
+
+    url: str
+    body: Any
+    """JSON value."""
+
+
 class Sampler(Protocol):
     """Makes values that fit a schema of the API's document, always the same ones for the same seed and purpose."""
 
@@ -179,6 +208,7 @@ class Call:
     world: World
     """Already advanced to the time of this call."""
     operation: str
+    """operationId; empty when the path or the method led to no operation."""
     params: Mapping[str, Any]
     """Path, query and header parameters by their documented names, typed, with defaults; absent ones are missing."""
     body: Any
@@ -190,6 +220,8 @@ class Call:
     settings: Mapping[str, Any]
     """This API's settings under the world's scenario, complete with defaults."""
     sampler: Sampler
+    document: Mapping[str, Any]
+    """This API's OpenAPI document as loaded, references unresolved. Not to be changed."""
     body_format: str = ""
     """The media type the body came in, lower case, no parameters; empty without a body."""
 
@@ -198,8 +230,12 @@ class Call:
         """Virtual time of this call."""
         return self.world.now_ms
 
+    def preferred(self, offered: tuple[str, ...]) -> str | None:
+        """Which of these media types the client likes best; the first wins a tie, None when it wants none of them."""
+        return best_match(self.headers.get("accept", ""), offered)
 
-Handler = Callable[[Call], Reply]
+
+Handler = Callable[[Call], "Reply | Later"]
 
 
 @dataclass(frozen=True)
@@ -223,9 +259,22 @@ class Codec:
     """(JSON value, operationId) → body."""
 
 
-def nobody_checks(credentials: str | None, settings: Mapping[str, Any]) -> Problem | None:
+def nobody_checks(credentials: str | None, settings: Mapping[str, Any], world: World) -> Problem | None:
     """Anyone may call."""
     return None
+
+
+def has_expired(world: World, api: str, token: str, lifetime_ms: int) -> bool:
+    """Whether a token has lived longer than it may; its life begins when the world first sees it.
+
+    The world remembers a digest, never the token.
+    """
+    key = f"token/{blake2b(token.encode(), digest_size=16).hexdigest()}"
+    seen_ms = world.kept(api, key)
+    if seen_ms is None:
+        world.apply(Keep(api, key, world.now_ms))
+        return False
+    return bool(world.now_ms - seen_ms >= lifetime_ms)
 
 
 @dataclass
@@ -238,12 +287,14 @@ class Api:
         document: file name in `openapi/`.
         rules: what its service allows, for the engine.
         words: our state → its word, total.
-        error: words every refusal, ours, the engine's or the checks', in the API's envelope; call is None when no
-            operation was found.
-        authenticate: (Authorization header or None, settings) → why not, or None. Asked only for operations whose document
-            says `security`.
+        error: words every refusal, ours, the engine's or the checks', in the API's envelope. When no operation was found
+            (`call.operation` is empty) or the call was refused early, parameters and body are missing.
+        authenticate: (Authorization header or None, settings, world) → why not, or None. Asked only for operations whose
+            document says `security`.
         codecs: further media types for bodies, by name.
         replies_in_request_format: a body's Content-Type decides the format of the answer before Accept does.
+        format_of: (request headers) → the media type that body and answer are in whatever the usual headers say, or None.
+        announce: (a watched job as it was at a move, its settings) → what its subscriber is told then, or None.
         body_bytes_max: larger request bodies are refused unless the server was told otherwise.
     """
 
@@ -252,11 +303,13 @@ class Api:
     document: str
     rules: Rules
     words: Mapping[State, str]
-    error: Callable[[Refusal, Call | None], Reply]
-    authenticate: Callable[[str | None, Mapping[str, Any]], Problem | None] = nobody_checks
+    error: Callable[[Refusal, Call], Reply]
+    authenticate: Callable[[str | None, Mapping[str, Any], World], Problem | None] = nobody_checks
     settings: Mapping[str, Setting] = field(default_factory=dict)
     codecs: Mapping[str, Codec] = field(default_factory=dict)
     replies_in_request_format: bool = False
+    format_of: Callable[[Mapping[str, str]], str | None] | None = None
+    announce: Callable[[Job, Mapping[str, Any]], Announcement | None] | None = None
     body_bytes_max: int = 1_048_576
     operations: dict[str, Operation] = field(default_factory=dict)
 

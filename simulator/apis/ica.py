@@ -35,6 +35,7 @@ from simulator.engine.errors import NotAllowed, UnknownJob
 from simulator.engine.job import Job, State
 from simulator.engine.rules import Rules
 from simulator.engine.shelf import Label
+from simulator.engine.world import World
 
 WORDS = {
     State.DELAYED: "Pending",
@@ -67,7 +68,7 @@ WORD_CHARACTERS_MAX = 255
 DETAILS_CHARACTERS_MAX = 4096
 
 
-def error(refusal: Refusal, call: Call | None) -> Reply:
+def error(refusal: Refusal, call: Call) -> Reply:
     """`{"code", "message"[, "details"]}`; when the service itself broke, the code is empty."""
     if isinstance(refusal, NotAllowed):
         message = f"The run is {WORDS[refusal.job.state]} and cannot be aborted."
@@ -83,7 +84,7 @@ def error(refusal: Refusal, call: Call | None) -> Reply:
     return Reply(status, body, refusal.headers)
 
 
-def authenticate(credentials: str | None, settings: Mapping[str, Any]) -> Problem | None:
+def authenticate(credentials: str | None, settings: Mapping[str, Any], world: World) -> Problem | None:
     """`Bearer ` and something behind it; with the setting `tokens`, one of these."""
     scheme, _, token = (credentials or "").partition(" ")
     token = token.strip()

@@ -62,7 +62,7 @@ CASTS = {
 """Keys of the data that steer a job → what the server casts their values to."""
 
 
-def error(refusal: Refusal, call: Call | None) -> Reply:
+def error(refusal: Refusal, call: Call) -> Reply:
     """A text between double quotes, whatever the client accepts; mostly a 500."""
     status, text = _engine_words(refusal, call) if not isinstance(refusal, Problem) else _words(refusal, call)
     return Reply(status, f'"{text}"'.encode(), _conversation(call), media_type="text/plain")
@@ -78,9 +78,9 @@ def _ours(text: str) -> str:
     return text.replace('"', "'")
 
 
-def _engine_words(refusal: Refusal, call: Call | None) -> tuple[int, str]:
+def _engine_words(refusal: Refusal, call: Call) -> tuple[int, str]:
     if isinstance(refusal, UnknownJob):
-        if call is not None and call.operation == "updateRequestData":
+        if call.operation == "updateRequestData":
             return _unexpected("null")
         return 404, f"Request with id: {refusal.job_id} doesn't exist"
     if isinstance(refusal, NotAllowed):
@@ -89,7 +89,7 @@ def _engine_words(refusal: Refusal, call: Call | None) -> tuple[int, str]:
     return status_of(refusal), str(refusal)
 
 
-def _words(problem: Problem, call: Call | None) -> tuple[int, str]:
+def _words(problem: Problem, call: Call) -> tuple[int, str]:
     match problem.kind:
         case Kind.MISSING_BODY:
             return _unexpected("null")
@@ -99,7 +99,7 @@ def _words(problem: Problem, call: Call | None) -> tuple[int, str]:
                 f"Can't unmarshall input string: {problem.value}" if broken_xml else UNREADABLE
             )
         case Kind.BAD_BODY:
-            return _bad_body(problem.pointer.split("/")[1:], call.body if call is not None else None)
+            return _bad_body(problem.pointer.split("/")[1:], call.body)
         case Kind.BAD_PARAMETER:
             return _bad_parameter(problem)
         case Kind.INTERNAL:
@@ -173,9 +173,9 @@ api = Api(
 )
 
 
-def _conversation(call: Call | None) -> dict[str, str]:
+def _conversation(call: Call) -> dict[str, str]:
     """A conversation's id goes back to the client that sent it."""
-    text = call.headers.get("x-kie-conversationid") if call is not None else None
+    text = call.headers.get("x-kie-conversationid")
     return {} if text is None else {"X-KIE-ConversationId": text}
 
 

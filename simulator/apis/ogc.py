@@ -50,10 +50,10 @@ REL = "http://www.opengis.net/def/rel/ogc/1.0/"
 TITLES = {413: "Content Too Large", 414: "URI Too Long"}
 
 
-def error(refusal: Refusal, call: Call | None) -> Reply:
+def error(refusal: Refusal, call: Call) -> Reply:
     """An exception as plain application/json: known clients do not read application/problem+json."""
     if isinstance(refusal, UnknownJob):
-        if refusal.removed and call is not None and call.settings["after_removal"] == "gone":
+        if refusal.removed and call.settings["after_removal"] == "gone":
             return _exception(410, f'Job "{refusal.job_id}" was removed.')
         detail = f'There is no job "{refusal.job_id}".'
         return _exception(404, detail, type_=f"{EXCEPTION}no-such-job", title="No such job")

@@ -33,6 +33,7 @@ from simulator.engine.errors import NotAllowed, UnknownJob
 from simulator.engine.job import Failure, Job, State
 from simulator.engine.rules import Rules
 from simulator.engine.script import CancelEffect
+from simulator.engine.world import World
 
 WORDS = {
     State.DELAYED: "PROCESSING",
@@ -103,7 +104,7 @@ NOT_IN_MADE_RESULTS = frozenset(
 """A made result is one page, all of it went well, and its columns hold plain strings."""
 
 
-def error(refusal: Refusal, call: Call | None) -> Reply:
+def error(refusal: Refusal, call: Call) -> Reply:
     """`{"concreteType", "reason"}`; whatever the client did wrong with a job is a 400 here."""
     headers = refusal.headers if isinstance(refusal, Problem) else {}
     status = 400 if isinstance(refusal, NotAllowed) else status_of(refusal)
@@ -115,7 +116,7 @@ def error(refusal: Refusal, call: Call | None) -> Reply:
     )
 
 
-def authenticate(credentials: str | None, settings: Mapping[str, Any]) -> Problem | None:
+def authenticate(credentials: str | None, settings: Mapping[str, Any], world: World) -> Problem | None:
     """A bearer token; none at all is refused, or is anonymous as on the real service, as the scenario likes."""
     scheme, _, token = (credentials or "").strip().partition(" ")
     if scheme.lower() != "bearer" or not token.strip():

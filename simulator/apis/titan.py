@@ -40,10 +40,9 @@ REASONS = {"timeout": "timeout", "killed": "killed", "out_of_memory": "killed"}
 DEFAULTS = {"delay": 0, "timeout": 60, "priority": 0, "max_retries": 3, "retries_delay": 60}
 
 
-def error(refusal: Refusal, call: Call | None) -> Reply:
+def error(refusal: Refusal, call: Call) -> Reply:
     """`{"error": {"message", "fields"}}`, but a conflict shows the job's status instead, on all operations save cancel."""
-    conflict_shows_status = call is not None and call.operation != "job_id_cancel_post"
-    if isinstance(refusal, NotAllowed) and conflict_shows_status:
+    if isinstance(refusal, NotAllowed) and call.operation != "job_id_cancel_post":
         return Reply(409, {"id": refusal.job.id, "status": WORDS[refusal.job.state]})
     body: dict[str, Any] = {"message": str(refusal)}
     if isinstance(refusal, Problem) and refusal.pointer:

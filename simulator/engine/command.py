@@ -53,6 +53,8 @@ class Submit(Command[Job]):
     """After each success the same job is submitted again, this much later."""
     facts: Mapping[str, Any] | None = None
     """What the API wants to remember about the job, opaque to the engine."""
+    watched: bool = False
+    """Somebody outside wants to be told of each of its moves; `World.told` collects them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,28 @@ class Release(Command[Job]):
 
     api: str
     job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remark(Command[Job]):
+    """Write a line into a job's history without changing anything else. Raises `UnknownJob`."""
+
+    api: str
+    job_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Keep(Command[None]):
+    """Remember something of an API that is no job: a task's definition, when a token was first seen.
+
+    Raises `LimitReached` when there is too much of it.
+    """
+
+    api: str
+    key: str
+    value: Any
+    """Not to be changed afterwards; None forgets the key."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,10 @@ class Failure:
 
 
 class Move(NamedTuple):
-    """One line of a job's history: it became `state` at `at_ms` because of `cause`."""
+    """One line of a job's history: it became `state` at `at_ms` because of `cause`.
+
+    A line whose state is that of the line before is a remark: the job did not move.
+    """
 
     state: State
     at_ms: int

@@ -23,8 +23,10 @@ from simulator.engine.command import (
     Claim,
     Command,
     Finish,
+    Keep,
     MoveClock,
     Release,
+    Remark,
     Remove,
     Retry,
     SetScenario,
@@ -83,6 +85,8 @@ class Limits:
     """What a world refuses to grow beyond."""
 
     jobs: int = 1_000_000
+    kept: int = 100_000
+    """What APIs keep beside their jobs."""
 
 
 class _Crew:
@@ -135,7 +139,11 @@ class World:
         self._removed: dict[str, dict[str, None]] = {api: {} for api in rules}
         self._shelves: dict[str, Shelf] = {api: Shelf(self._jobs) for api in rules}
         self._crews: dict[str, _Crew] = {api: _Crew() for api in rules}
+        self._kept: dict[str, dict[str, Any]] = {api: {} for api in rules}
+        self._kept_count = 0
         self._fired: list[Fired] | None = None
+        self.told: list[Job] = []
+        """Watched jobs as they were at each of their moves, oldest first; whoever tells the watchers empties it."""
         self._carry_out: dict[type, Callable[[Any], Any]] = {
             Submit: self._submit,
             Claim: self._claim,
@@ -146,6 +154,8 @@ class World:
             Amend: self._amend,
             Remove: self._remove,
             Release: self._release,
+            Remark: self._remark,
+            Keep: self._keep,
             SetScenario: self._set_scenario,
             MoveClock: self._move_clock,
         }
@@ -195,6 +205,14 @@ class World:
         """A page of all jobs of an API in the order of `key`; `name` names the index that is kept for it."""
         return self._shelves[api].sorted_by(name, key, offset=offset, limit=limit, descending=descending)
 
+    def kept(self, api: str, key: str) -> Any:
+        """What is kept under this key; None when nothing is."""
+        return self._kept[api].get(key)
+
+    def kept_keys(self, api: str, prefix: str = "") -> list[str]:
+        """The keys that begin so, in the order in which they were first kept."""
+        return [key for key in self._kept[api] if key.startswith(prefix)]
+
     def require_room(self, count: int) -> None:
         """Refuse now what would not fit, so that a batch is taken whole or not at all.
 
@@ -227,6 +245,7 @@ class World:
             "now_ms": self.now_ms,
             "jobs": list(self._jobs),
             "removed": {api: sorted(ids) for api, ids in self._removed.items()},
+            "kept": {api: list(kept.items()) for api, kept in self._kept.items()},
             "agenda": sorted(
                 (due_ms if job.deadline_ms is None else job.deadline_ms, sequence, number)
                 for due_ms, sequence, number in map(_entry_of, self._agenda)
@@ -466,6 +485,22 @@ class World:
         if not self._is_held(job):
             raise NotAllowed(job, "release")
         return self._enter(job, job.step + 1)
+
+    def _remark(self, command: Remark) -> Job:
+        job = self.job(command.api, command.job_id)
+        moves = (*job.moves, job.state, self.now_ms, command.text)
+        return self._put(job.altered(moves=moves), job)
+
+    def _keep(self, command: Keep) -> None:
+        kept = self._kept[command.api]
+        if command.value is None:
+            self._kept_count -= kept.pop(command.key, None) is not None
+            return
+        if command.key not in kept:
+            if self._kept_count >= self.limits.kept:
+                raise LimitReached("things kept beside the jobs of a world", self.limits.kept, "--max-kept")
+            self._kept_count += 1
+        kept[command.key] = command.value
 
     def _set_scenario(self, command: SetScenario) -> None:
         self.playbook = command.playbook
@@ -739,6 +774,8 @@ class World:
             crew.claimable[self._place(job)] = job.number
         if self._fired is not None:
             self._fired.append(Fired(job.since_ms, api, job.id, state, job.moves[-1]))
+        if job.submit.watched:
+            self.told.append(job)
         if before is not None and before.has_worker and not job.has_worker:
             crew.busy -= 1
             if crew.waiting:

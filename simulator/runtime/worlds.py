@@ -12,6 +12,8 @@ from simulator.runtime.timesource import Clock, TimeMode, TimeSource
 from simulator.scenario.model import Scenario
 
 DEFAULT_WORLD = "default"
+LONGEST_WAIT_SECONDS = 0.25
+"""After so long, who waits for an event looks whether the clock was moved."""
 
 
 class Stage:
@@ -48,6 +50,22 @@ class Stage:
         except TimeGoesBack:
             pass  # A clock that runs has come past it meanwhile.
         return fired
+
+    def pass_time(self, until_ms: int) -> float:
+        """Bring this world closer to its next event, or to `until_ms` when that comes first.
+
+        A clock that stands still is moved there. One that runs is waited for: how many seconds to wait at most before
+        asking again (somebody may move the clock meanwhile), 0 when there is no need to.
+        """
+        world = self.catch_up()
+        next_ms = until_ms if world.next_due_ms is None else min(world.next_due_ms, until_ms)
+        if next_ms <= world.now_ms:
+            return 0
+        rate = self.clock.mode.rate
+        if rate == 0:
+            self.advance(next_ms - world.now_ms)
+            return 0
+        return min((next_ms - world.now_ms) / rate / 1000, LONGEST_WAIT_SECONDS)
 
 
 class Worlds:

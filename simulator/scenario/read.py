@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -116,12 +117,21 @@ def _setting(node: Node, setting: Setting) -> Any:
         return [_word(item, setting) for item in node.items()]
     if setting.type is str:
         return _word(node, setting)
+    if setting.type is timedelta:
+        return _time(node, setting)
     value = node.scalar() if node.is_scalar else None
     if type(value) is not setting.type:
         wanted = "true or false" if setting.type is bool else "a whole number"
         node.problem(f"must be {wanted}")
         return setting.default
     return _choice(node, value, setting)
+
+
+def _time(node: Node, setting: Setting) -> int | None:
+    if not node.is_scalar or node.is_null:
+        node.problem("must be a duration like 250ms, 2s or 10m")
+        return None
+    return _milliseconds(node, node.written)
 
 
 def _word(node: Node, setting: Setting) -> str:

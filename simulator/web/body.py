@@ -20,13 +20,8 @@ PARTS_MAX = 1000
 """Parts of a multipart body."""
 
 
-def media_type_of(content_type: str) -> str:
-    """The media type alone: no parameters, lower case."""
-    return content_type.partition(";")[0].strip().lower()
-
-
 def is_json(media_type: str) -> bool:
-    """`application/json`, `text/json` and everything with the suffix `+json` (RFC 6839)."""
+    """`application/json`, `text/json` and everything with the suffix `+json` (RFC 6839); no parameters."""
     return media_type in ("application/json", "text/json") or media_type.endswith("+json")
 
 

@@ -14,7 +14,8 @@ from urllib.parse import parse_qs
 from connexion.uri_parsing import OpenAPIURIParser
 
 from simulator.apis.contract import Kind, Problem
-from simulator.web.body import for_validation, media_type_of
+from simulator.apis.negotiation import media_type_of
+from simulator.web.body import for_validation
 from simulator.web.schema import Validator, Violation
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,40}")
@@ -267,7 +268,7 @@ class _Response:
                 return Violation("", f"header {name} is required and missing")
         if media_type is None:
             return Violation("", "the declared body is missing") if self.contents else None
-        validator = self.contents.get(media_type)
+        validator = self.contents.get(media_type) or self.contents.get(media_type_of(media_type))
         if validator is None:
             return Violation("", f"content type {media_type} is not declared")
         if validator.accepts(value):

@@ -5,7 +5,7 @@ Several documents in one Connexion application shadow each other, so each API ha
     /                           what is served
     /__admin/…                  the control API
     /<api>/<documented path>    an API; /<api>/ui/ and /<api>/openapi.json belong to it
-    /<documented path>          the same when only one API is served
+    /<documented path>          the same when only one API is served; its root, if it has one, instead of the index
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from urllib.parse import unquote_to_bytes
 
 from starlette.types import Message, Receive, Scope, Send
 
+from simulator.apis.negotiation import best_match
 from simulator.runtime.worlds import Worlds
 from simulator.web import control, pages
 from simulator.web.checks import SLASH, readable
 from simulator.web.control import Control, answer_json, refuse
-from simulator.web.negotiation import best_match
 from simulator.web.service import EXCHANGE, Exchange, Service
 
 logger = logging.getLogger("understudy")
@@ -56,13 +56,14 @@ class Front:
         name, slash, rest = path[1:].partition("/")
         service = self.services.get(name)
         stage = self.worlds.default
-        if service is not None and slash and not _is_page(rest):
+        if service is not None and (slash or service.has_root) and not _is_page(rest):
             prefix = f"{scope.get('root_path', '')}/{name}"
             await self._hand_on(service, Exchange(stage, prefix, scope, send), "/" + rest, receive, send)
             return
         exchange = Exchange(stage, scope.get("root_path", ""), scope, send)
         is_control = path == control.PREFIX or path.startswith(control.PREFIX + "/")
-        if self._alone is not None and service is None and path != "/" and not is_control:
+        is_index = path == "/" and not (self._alone is not None and self._alone.has_root)
+        if self._alone is not None and service is None and not is_index and not is_control:
             await self._hand_on(self._alone, exchange, path, receive, send)
             return
         stage.catch_up()

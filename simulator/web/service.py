@@ -11,6 +11,7 @@ answer is made, the world belongs to this call.
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import logging
 import re
@@ -31,19 +32,21 @@ from connexion.resolver import Resolver
 from connexion.security import AbstractSecurityHandler
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from simulator.apis.contract import (
     CHANGING,
     Api,
     Call,
     Kind,
+    Later,
     Operation,
     Problem,
     Refusal,
     Reply,
     Sampler,
 )
+from simulator.apis.negotiation import best_match, media_type_of
 from simulator.engine.errors import EngineError
 from simulator.runtime.worlds import Stage
 from simulator.web.body import (
@@ -51,12 +54,10 @@ from simulator.web.body import (
     decode_multipart,
     decode_text,
     is_json,
-    media_type_of,
     read_bytes,
 )
 from simulator.web.checks import Parameters, Replies, RequestBody, readable
 from simulator.web.ledger import Ledger, Line
-from simulator.web.negotiation import best_match
 from simulator.web.paths import PathTable
 from simulator.web.schema import Validator, to_json_schema
 
@@ -189,6 +190,8 @@ class Service:
         self._components = {"schemas": to_json_schema_all(document)}
         self._compiled: dict[str | int, Validator] = {}
         _require_match(api, document)
+        self.on_told: Callable[[Stage], None] = _nobody_is_told
+        """Called when watched jobs have moved, so that somebody tells their watchers (`World.told`)."""
         self._stack = connexion.ConnexionMiddleware(
             self._nothing_here,
             middlewares=[
@@ -208,6 +211,8 @@ class Service:
         )
         specification = self._stack.apis[0].specification
         self.base_path: str = specification.base_path
+        self.has_root = not self.base_path and "/" in document["paths"]
+        """The document says what is at the very root of the API."""
         self.paths = PathTable(self.base_path, specification)
         self._changing_gets = [
             self.paths.pattern_of(path)
@@ -225,7 +230,7 @@ class Service:
         if len(path) > PATH_CHARACTERS_MAX:
             exchange.stage.catch_up()
             too_long = Problem(Kind.URI_TOO_LONG, f"the path is longer than {PATH_CHARACTERS_MAX} characters")
-            await exchange.answer(*_plainly(self.api.error(too_long, None), too_long))
+            await exchange.answer(*_plainly(self.api.error(too_long, self.call(exchange)), too_long))
             return
         if path.endswith("/") and len(path) > len(self.base_path) + 1:
             scope["path"] = path.rstrip("/") or "/"
@@ -234,6 +239,21 @@ class Service:
             await exchange.answer(204, {"Allow": ", ".join(methods)}, b"")
             return
         await self._stack(scope, receive, send)
+
+    def call(self, exchange: Exchange, operation_id: str = "") -> Call:
+        """The call that an exchange is, before anything of it is read."""
+        stage = exchange.stage
+        return Call(
+            world=stage.world,
+            operation=operation_id,
+            params={},
+            body=None,
+            headers=exchange.headers,
+            base_url=f"{exchange.origin}{exchange.prefix}{self.base_path}",
+            settings=stage.scenario.settings[self.api.name],
+            sampler=self.sampler,
+            document=self.document,
+        )
 
     def compile(self, schema: Any) -> Validator:
         """The validator of a schema of this document, compiled once."""
@@ -259,7 +279,7 @@ class Service:
             headers={"Allow": allowed},
         )
 
-    def _function(self, operation_id: str) -> Callable[[Call], Reply]:
+    def _function(self, operation_id: str) -> Callable[[Call], Reply | Later]:
         return self.api.operations[operation_id].handler
 
     async def _nothing_here(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -289,13 +309,14 @@ class Service:
         operation_id = scope.get("extensions", {}).get(ROUTING_CONTEXT, {}).get("operation_id")
         endpoint = self.endpoints.get(operation_id or "")
         self.note(problem, endpoint.id if endpoint else "")
-        reply = self.api.error(problem, None)
         exchange: Exchange = scope[EXCHANGE]
         exchange.stage.catch_up()
+        call = self.call(exchange, endpoint.id if endpoint else "")
+        reply = self.api.error(problem, call)
         if endpoint is None or problem.kind is Kind.METHOD_NOT_ALLOWED:
             status, headers, body = _plainly(reply, problem)
         else:
-            status, headers, body = endpoint.render(reply, problem, None, "application/json")
+            status, headers, body = endpoint.render(reply, problem, call, "application/json")
         headers |= {"Content-Length": str(len(body))} | exchange.stamp()
         return ConnexionResponse(
             status_code=status,
@@ -336,16 +357,7 @@ class Endpoint:
             raise self._service.method_not_allowed(scope)
         headers = exchange.headers
         stage = exchange.stage
-        call = Call(
-            world=stage.world,
-            operation=self.id,
-            params={},
-            body=None,
-            headers=headers,
-            base_url=f"{exchange.origin}{exchange.prefix}{self._service.base_path}",
-            settings=stage.scenario.settings[self._api.name],
-            sampler=self._service.sampler,
-        )
+        call = self._service.call(exchange, self.id)
         reply_type = "application/json"
         refusal: Refusal | None = None
         try:
@@ -358,11 +370,18 @@ class Endpoint:
                     return
             stage.catch_up()
             reply = self._handler(call)
+            if isinstance(reply, Later):
+                answered = await _in_time(reply, stage, receive)
+                if answered is None:
+                    return
+                reply = answered
         except (Problem, EngineError) as problem:
             refusal = problem
             stage.catch_up()
             self._service.note(problem, self.id)
             reply = self._api.error(problem, call)
+        if stage.world.told:
+            self._service.on_told(stage)
         await exchange.answer(*self.render(reply, refusal, call, reply_type))
 
     def _reply_type(self, headers: Mapping[str, str]) -> str:
@@ -374,6 +393,10 @@ class Endpoint:
         offered = self._reply_types
         if not offered:
             return "application/json"
+        if self._api.format_of is not None:
+            told = self._api.format_of(headers)
+            if told in offered:
+                return told
         if self._api.replies_in_request_format:
             given = media_type_of(headers.get("content-type", ""))
             if given in offered:
@@ -405,7 +428,10 @@ class Endpoint:
                 raise Problem(Kind.MISSING_BODY, "a body is required and there is none", where="body")
             return
         content_type = headers.get("content-type")
-        if (
+        told = self._api.format_of(headers) if self._api.format_of is not None else None
+        if told is not None and told in definition.media_types:
+            media_type = told
+        elif (
             content_type is None
             and self._api.replies_in_request_format
             and reply_type in definition.media_types
@@ -425,7 +451,7 @@ class Endpoint:
             call.body = decode_text(body)
         definition.check(call.body, media_type)
 
-    def render(self, reply: Reply, refusal: Refusal | None, call: Call | None, reply_type: str) -> Rendered:
+    def render(self, reply: Reply, refusal: Refusal | None, call: Call, reply_type: str) -> Rendered:
         """Check a reply against the document and encode it."""
         headers = dict(reply.headers)
         if isinstance(refusal, Problem) and refusal.headers:
@@ -440,9 +466,9 @@ class Endpoint:
             seen = value.decode("utf-8", "replace")
         else:
             if media_type is None:
-                known = is_json(reply_type) or reply_type in self._api.codecs
+                known = is_json(media_type_of(reply_type)) or reply_type in self._api.codecs
                 media_type = reply_type if known else "application/json"
-            if is_json(media_type):
+            if media_type == "application/json" or is_json(media_type_of(media_type)):
                 body = orjson.dumps(value)
             else:
                 body = self._api.codecs[media_type].encode(value, self.id)
@@ -595,6 +621,32 @@ class _Security(SecurityMiddleware):
     api_cls = _SecurityAPI
 
 
+def _nobody_is_told(stage: Stage) -> None:
+    stage.world.told.clear()
+
+
+async def _in_time(later: Later, stage: Stage, receive: Receive) -> Reply | None:
+    """The reply once it can be given; None when the client has gone away meanwhile."""
+    gone: asyncio.Task[Message] | None = None
+    try:
+        while True:
+            reply = later.answer()
+            if reply is not None:
+                return reply
+            assert stage.world.now_ms < later.until_ms, "an answer must be given when its time is up"
+            wait_seconds = stage.pass_time(later.until_ms)
+            if wait_seconds:
+                # After the body, the next message is that the client has gone.
+                gone = gone or asyncio.ensure_future(receive())
+                done, _ = await asyncio.wait({gone}, timeout=wait_seconds)
+                if done:
+                    return None
+                stage.catch_up()
+    finally:
+        if gone is not None:
+            gone.cancel()
+
+
 def _plainly(reply: Reply, problem: Problem) -> Rendered:
     """A refusal that belongs to no operation, so no document says what it must look like."""
     body = reply.body if isinstance(reply.body, bytes) else orjson.dumps(reply.body)
@@ -611,8 +663,10 @@ def _security_handler(api: Api) -> type[AbstractSecurityHandler]:
         ) -> Callable[..., Any]:
             def verify(request: _Asking) -> Any:
                 exchange: Exchange = request.scope[EXCHANGE]
-                settings = exchange.stage.scenario.settings[api.name]
-                problem = api.authenticate(exchange.headers.get("authorization"), settings)
+                stage = exchange.stage
+                settings = stage.scenario.settings[api.name]
+                world = stage.catch_up()
+                problem = api.authenticate(exchange.headers.get("authorization"), settings, world)
                 if problem is not None:
                     raise problem
                 return {}

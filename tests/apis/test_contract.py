@@ -10,6 +10,7 @@ from simulator.engine.errors import LimitReached, UnknownJob
 from simulator.engine.job import State
 from simulator.engine.rules import Rules
 from simulator.engine.world import START_MS
+from tests.kit import Kit
 
 
 def test_an_operation_is_registered_under_the_name_of_its_function() -> None:
@@ -54,7 +55,7 @@ def test_refusals_have_the_usual_status() -> None:
 @pytest.mark.parametrize("kind", list(Kind), ids=lambda kind: kind.word)
 def test_every_envelope_words_every_kind_of_refusal(name: str, kind: Kind) -> None:
     api = load_apis((name,))[name]
-    reply = api.error(Problem(kind, "the reason is this"), None)
+    reply = api.error(Problem(kind, "the reason is this"), Kit(apis=(name,)).call(name))
     assert 400 <= reply.status <= 599
     assert reply.body
 

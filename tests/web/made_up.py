@@ -13,7 +13,7 @@ from simulator.apis.contract import Api, Call, Kind, Problem, Refusal, Reply, Ro
 from simulator.apis.sample import SchemaSampler
 from simulator.engine.job import State
 from simulator.engine.rules import Rules
-from simulator.engine.world import Limits
+from simulator.engine.world import Limits, World
 from simulator.runtime.timesource import TimeMode, TimeSource
 from simulator.runtime.worlds import Worlds
 from simulator.scenario.read import read_scenario
@@ -97,12 +97,12 @@ components:
 """
 
 
-def error(refusal: Refusal, call: Call | None) -> Reply:
+def error(refusal: Refusal, call: Call) -> Reply:
     """`{"oops": …}` for everything."""
     return Reply(status_of(refusal), {"oops": str(refusal)})
 
 
-def authenticate(credentials: str | None, settings: Mapping[str, Any]) -> Problem | None:
+def authenticate(credentials: str | None, settings: Mapping[str, Any], world: World) -> Problem | None:
     """The key is `sesame`."""
     if credentials == "sesame":
         return None

@@ -17,7 +17,6 @@ from simulator.web.body import (
     decode_text,
     for_validation,
     is_json,
-    media_type_of,
     read_bytes,
 )
 
@@ -27,21 +26,6 @@ ALL_BYTES = bytes(range(256))
 
 
 # ---- media types ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("content_type", "media_type"),
-    [
-        ("application/json", "application/json"),
-        ("Application/JSON", "application/json"),
-        ("application/json; charset=utf-8", "application/json"),
-        (" text/plain ;charset=utf-8;x=y", "text/plain"),
-        ("", ""),
-        (";", ""),
-    ],
-)
-def test_a_media_type_is_what_stands_before_the_parameters(content_type: str, media_type: str) -> None:
-    assert media_type_of(content_type) == media_type
 
 
 @pytest.mark.parametrize(

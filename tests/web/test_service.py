@@ -291,7 +291,7 @@ def test_without_credentials_a_secured_operation_says_which_are_wanted(kit: Kit,
     service = kit.front.services[target.api]
     wanted = target.operation.get("security", service.document.get("security"))
     settings = kit.front.worlds.default.scenario.settings[target.api]
-    refuses = service.api.authenticate(None, settings) is not None
+    refuses = service.api.authenticate(None, settings, kit.world) is not None
     answer = kit.request(target.method, target.path)
     if wanted and refuses:
         assert_refused(target.api, answer, 401)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from simulator.web.negotiation import best_match
+from simulator.apis.negotiation import best_match, media_type_of
 
 JSON, XML, TEXT = "application/json", "application/xml", "text/plain"
 BOTH = (XML, JSON)
@@ -61,3 +61,23 @@ def test_the_best_of_what_is_offered_is_chosen(
     accept: str, offered: tuple[str, ...], chosen: str | None
 ) -> None:
     assert best_match(accept, offered) == chosen
+
+
+@pytest.mark.parametrize(
+    ("content_type", "media_type"),
+    [
+        ("application/json", "application/json"),
+        ("Application/JSON", "application/json"),
+        ("application/json; charset=utf-8", "application/json"),
+        (" text/plain ;charset=utf-8;x=y", "text/plain"),
+        ("", ""),
+        (";", ""),
+    ],
+)
+def test_a_media_type_is_what_stands_before_the_parameters(content_type: str, media_type: str) -> None:
+    assert media_type_of(content_type) == media_type
+
+
+def test_parameters_of_an_offer_do_not_matter() -> None:
+    offered = ("text/html", "application/vnd.oai.openapi+json;version=3.0")
+    assert best_match("application/vnd.oai.openapi+json", offered) == offered[1]

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from simulator.web.body import media_type_of
-
 _QUALITY = re.compile(r"0(\.[0-9]*)?|1(\.0*)?")
+
+
+def media_type_of(content_type: str) -> str:
+    """The media type alone: no parameters, lower case."""
+    return content_type.partition(";")[0].strip().lower()
 
 
 @lru_cache(maxsize=1024)
@@ -18,9 +21,8 @@ def best_match(accept: str, offered: tuple[str, ...]) -> str | None:
     if not wanted:
         return offered[0] if offered else None
     for place, media_type in enumerate(offered):
-        matching = [
-            (specificity, quality) for name, quality in wanted if (specificity := _fits(name, media_type))
-        ]
+        bare = media_type_of(media_type)
+        matching = [(specificity, quality) for name, quality in wanted if (specificity := _fits(name, bare))]
         if not matching:
             continue
         quality = max(matching)[1]
