@@ -113,6 +113,14 @@ def main() -> None:
     help="Most jobs in a world.",
 )
 @click.option(
+    "--max-kept",
+    type=click.IntRange(1),
+    default=100_000,
+    show_default=True,
+    envvar="UNDERSTUDY_MAX_KEPT",
+    help="Most things an API keeps beside the jobs of a world: definitions, tokens seen.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="warning",
@@ -129,6 +137,7 @@ def serve(
     strict: bool,
     max_body: int | None,
     max_jobs: int,
+    max_kept: int,
     log_level: str,
 ) -> None:
     """Serve some APIs, or all; one alone is served at its bare documented path as well.
@@ -149,7 +158,7 @@ def serve(
         time=mode,
         strict=strict,
         body_bytes_max=max_body,
-        limits=Limits(jobs=max_jobs),
+        limits=Limits(jobs=max_jobs, kept=max_kept),
     )
     try:
         front = assemble(settings)

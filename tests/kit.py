@@ -71,7 +71,11 @@ class Kit:
 
         return self.front.services[api].call(Exchange(self.front.worlds.default, f"/{api}", scope, send))
 
-    def request(
+    def request(self, method: str, path: str, **more: Any) -> Answer:
+        """Send one request, see `ask`."""
+        return asyncio.run(self.ask(method, path, **more))
+
+    async def ask(
         self,
         method: str,
         path: str,
@@ -81,7 +85,7 @@ class Kit:
         headers: dict[str, str] | None = None,
         chunks: list[bytes] | None = None,
     ) -> Answer:
-        """Send one request; `path` may carry a query string. `json` sets the Content-Type unless `headers` do."""
+        """One request; `path` may carry a query string. `json` sets the Content-Type unless `headers` do."""
         raw_path, _, query = path.partition("?")
         names = {name.lower(): value for name, value in (headers or {}).items()}
         names.setdefault("host", "127.0.0.1:4010")
@@ -119,7 +123,7 @@ class Kit:
         async def send(message: Any) -> None:
             sent.append(message)
 
-        asyncio.run(self.front(scope, receive, send))
+        await self.front(scope, receive, send)
         start, *bodies = sent
         return Answer(
             start["status"],

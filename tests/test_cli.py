@@ -14,7 +14,7 @@ from urllib.request import urlopen
 import pytest
 from click.testing import CliRunner, Result
 
-from simulator.assemble import API_MODULES
+from simulator.assemble import API_MODULES, load_apis
 from simulator.cli import main
 from simulator.resources import shipped_scenarios
 from tests.running import serving
@@ -53,6 +53,19 @@ def test_list_scenarios_shows_every_shipped_one() -> None:
     text = understudy("list", "scenarios").stdout
     for name in shipped_scenarios():
         assert f"\n{name} " in text
+
+
+def test_list_settings_shows_every_setting_with_what_it_takes() -> None:
+    rows = json.loads(understudy("list", "settings", "--format", "json").stdout)
+    apis = load_apis()
+    assert [(row["api"], row["setting"]) for row in rows] == [
+        (name, setting) for name, api in apis.items() for setting in api.settings
+    ]
+    (row,) = (row for row in rows if row["setting"] == "no_token")
+    assert (row["takes"], row["default"]) == ("refused or anonymous", "refused")
+    text = understudy("list", "settings", "synapse").stdout
+    assert "no_token" in text
+    assert "after_removal" not in text
 
 
 def test_list_operations_of_an_unknown_api_names_the_known_ones() -> None:

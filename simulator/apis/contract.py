@@ -184,9 +184,13 @@ class Later:
 class Announcement:
     """What the service tells a subscriber of a job by a POST of its own."""
 
+    label: str
+    """What this one is for, in the API's words."""
     url: str
     body: Any
     """JSON value."""
+    hosts: tuple[str, ...]
+    """The only hosts that may be told."""
 
 
 class Sampler(Protocol):

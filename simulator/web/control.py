@@ -18,6 +18,7 @@ from simulator.apis.contract import Problem, iso
 from simulator.runtime.worlds import Stage, Worlds
 from simulator.scenario.duration import MAXIMUM_MS, parse_duration
 from simulator.web.body import decode_json, read_bytes
+from simulator.web.callbacks import Callbacks
 from simulator.web.checks import readable
 from simulator.web.service import Exchange, Service
 
@@ -32,8 +33,9 @@ _VIRTUAL_TIME_MAX_MS = 253_402_300_799_999
 class Control:
     """The control API of one server."""
 
-    def __init__(self, worlds: Worlds, services: Iterable[Service]) -> None:
+    def __init__(self, worlds: Worlds, services: Iterable[Service], callbacks: Callbacks) -> None:
         self._worlds = worlds
+        self._callbacks = callbacks
         self._services = list(services)
 
     async def serve(self, path: str, exchange: Exchange, receive: Receive) -> None:
@@ -94,6 +96,8 @@ class Control:
             await refuse(exchange, 400, str(problem), 'send {"by": "5s"}')
             return
         fired = stage.advance(by_ms)
+        # Who moved the clock may rely on everybody having been told.
+        await self._callbacks.settle(stage)
         await answer_json(
             exchange,
             200,

@@ -10,6 +10,7 @@ Several documents in one Connexion application shadow each other, so each API ha
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Mapping
@@ -20,6 +21,7 @@ from starlette.types import Message, Receive, Scope, Send
 from simulator.apis.negotiation import best_match
 from simulator.runtime.worlds import Worlds
 from simulator.web import control, pages
+from simulator.web.callbacks import Callbacks
 from simulator.web.checks import SLASH, readable
 from simulator.web.control import Control, answer_json, refuse
 from simulator.web.service import EXCHANGE, Exchange, Service
@@ -40,7 +42,10 @@ class Front:
         self.worlds = worlds
         self.services = dict(services)
         self._alone = next(iter(services.values())) if len(services) == 1 else None
-        self._control = Control(worlds, services.values())
+        self.callbacks = Callbacks(service.api for service in services.values())
+        for service in services.values():
+            service.on_told = self.callbacks.notice
+        self._control = Control(worlds, services.values(), self.callbacks)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection scope."""
@@ -119,13 +124,17 @@ class Front:
             await refuse(exchange, 404, f"there is nothing at {exchange.scope['path']}")
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Build every stack before the server says that it is ready."""
+        """Build every stack before the server says that it is ready, and tell subscribers as long as it lives."""
+        callbacks: asyncio.Task[None] | None = None
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 await self.build()
+                callbacks = asyncio.ensure_future(self.callbacks.run())
                 await send({"type": "lifespan.startup.complete"})
             else:
+                if callbacks is not None:
+                    callbacks.cancel()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 

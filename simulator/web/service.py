@@ -32,7 +32,7 @@ from connexion.resolver import Resolver
 from connexion.security import AbstractSecurityHandler
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from simulator.apis.contract import (
     CHANGING,
@@ -627,7 +627,7 @@ def _nobody_is_told(stage: Stage) -> None:
 
 async def _in_time(later: Later, stage: Stage, receive: Receive) -> Reply | None:
     """The reply once it can be given; None when the client has gone away meanwhile."""
-    gone: asyncio.Task[Message] | None = None
+    gone: asyncio.Task[None] | None = None
     try:
         while True:
             reply = later.answer()
@@ -636,8 +636,7 @@ async def _in_time(later: Later, stage: Stage, receive: Receive) -> Reply | None
             assert stage.world.now_ms < later.until_ms, "an answer must be given when its time is up"
             wait_seconds = stage.pass_time(later.until_ms)
             if wait_seconds:
-                # After the body, the next message is that the client has gone.
-                gone = gone or asyncio.ensure_future(receive())
+                gone = gone or asyncio.ensure_future(_gone(receive))
                 done, _ = await asyncio.wait({gone}, timeout=wait_seconds)
                 if done:
                     return None
@@ -645,6 +644,12 @@ async def _in_time(later: Later, stage: Stage, receive: Receive) -> Reply | None
     finally:
         if gone is not None:
             gone.cancel()
+
+
+async def _gone(receive: Receive) -> None:
+    """Wait until the client has gone away; a body that nobody asked for may come before."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _plainly(reply: Reply, problem: Problem) -> Rendered:

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from simulator.apis.contract import CHANGING, Api, Call, Kind, Problem, Reply, Role, iso, status_of
+from simulator.apis.contract import (
+    CHANGING,
+    Api,
+    Call,
+    Kind,
+    Problem,
+    Reply,
+    Role,
+    has_expired,
+    iso,
+    status_of,
+)
 from simulator.assemble import API_MODULES, load_apis
 from simulator.engine.errors import LimitReached, UnknownJob
 from simulator.engine.job import State
@@ -65,3 +78,30 @@ def test_each_api_can_submit_and_read_jobs(name: str) -> None:
     roles = {operation.role for operation in load_apis((name,))[name].operations.values()}
     assert {Role.SUBMIT, Role.STATUS, Role.CANCEL} - roles <= {Role.CANCEL}
     assert roles & CHANGING
+
+
+def test_a_token_lives_from_its_first_use_and_is_remembered_as_a_digest_only() -> None:
+    kit = Kit(apis=("ica",))
+    assert not has_expired(kit.world, "ica", "secret", 1_000)
+    kit.advance("999ms")
+    assert not has_expired(kit.world, "ica", "secret", 1_000)
+    assert not has_expired(kit.world, "ica", "another", 1_000)
+    kit.advance("1ms")
+    assert has_expired(kit.world, "ica", "secret", 1_000)
+    assert not has_expired(kit.world, "ica", "another", 1_000)
+    assert "secret" not in repr(list(kit.front.worlds.default.journal))
+
+
+@pytest.mark.parametrize(
+    ("accept", "preferred"),
+    [
+        (None, "text/plain"),
+        ("*/*", "text/plain"),
+        ("application/json", "application/json"),
+        ("text/plain;q=0.5, application/json", "application/json"),
+        ("image/png", None),
+    ],
+)
+def test_a_call_knows_what_its_client_prefers(accept: str | None, preferred: str | None) -> None:
+    call = replace(Kit(apis=("ica",)).call("ica"), headers={} if accept is None else {"accept": accept})
+    assert call.preferred(("text/plain", "application/json")) == preferred

@@ -142,11 +142,16 @@ def world_of(
     *,
     seed: int = 7,
     jobs: int = 1_000,
+    kept: int = 1_000,
     journal: Journal | None = None,
 ) -> World:
     """A world with one API."""
     return World(
-        seed=seed, rules={API: rules or plain()}, playbook=scenario, limits=Limits(jobs), journal=journal
+        seed=seed,
+        rules={API: rules or plain()},
+        playbook=scenario,
+        limits=Limits(jobs, kept),
+        journal=journal,
     )
 
 

@@ -21,8 +21,10 @@ from simulator.engine.command import (
     Claim,
     Command,
     Finish,
+    Keep,
     MoveClock,
     Release,
+    Remark,
     Remove,
     Retry,
     SetScenario,
@@ -75,6 +77,8 @@ PARTS = {
     "fleeting": part(queued(0), running(0, progress=(0, 50)), retrying(0), running(0), failed()),
 }
 JOBS_MAX = 40
+KEPT_MAX = 3
+REMARK = "somebody said something"
 SEED = 7
 
 Asked = Callable[[World], Command[Any] | None]
@@ -146,6 +150,13 @@ asks = st.one_of(
     st.builds(lambda place, request: on_a_job(Amend, place, request=request), places, requests),
     st.builds(lambda place: on_a_job(Remove, place), places),
     st.builds(lambda place: on_a_job(Release, place), places),
+    st.builds(lambda place: on_a_job(Remark, place, text=REMARK), places),
+    st.builds(
+        Keep,
+        st.sampled_from(sorted(RULES)),
+        st.sampled_from(["one", "two", "three"]),
+        st.sampled_from([None, "value", 7]),
+    ).map(ask),
     st.builds(SetScenario, books).map(ask),
 )
 waits = st.sampled_from([0, 0, 0, 1, 100, 300, 500, 600, 700, 1_000, 1_500, 4_000])
@@ -175,7 +186,9 @@ def carry_out(world: World, plan: list[tuple[int, Ask]], advance: Advance = jump
 
 
 def world_of(scenario: Book, journal: MemoryJournal | None = None) -> World:
-    return World(seed=SEED, rules=RULES, playbook=scenario, limits=Limits(JOBS_MAX), journal=journal)
+    return World(
+        seed=SEED, rules=RULES, playbook=scenario, limits=Limits(JOBS_MAX, KEPT_MAX), journal=journal
+    )
 
 
 bounded = settings(deadline=None, print_blob=True, max_examples=120)
@@ -239,7 +252,7 @@ def test_a_replayed_journal_makes_the_same_world(scenario: Book, plan: list[tupl
     journal, copy = MemoryJournal(), MemoryJournal()
     [*_, world] = carry_out(world_of(scenario, journal), plan)
     again = World.replay(
-        journal, seed=SEED, rules=RULES, playbook=scenario, limits=Limits(JOBS_MAX), journal=copy
+        journal, seed=SEED, rules=RULES, playbook=scenario, limits=Limits(JOBS_MAX, KEPT_MAX), journal=copy
     )
     again.advance(world.now_ms)
     assert again.snapshot() == world.snapshot()
@@ -264,7 +277,7 @@ def test_what_is_refused_leaves_no_trace(scenario: Book, plan: list[tuple[int, A
 
 
 def moves_of(job: Job) -> list[State]:
-    return [move.state for move in job.history]
+    return [move.state for move in job.history if move.cause != REMARK]
 
 
 @bounded
@@ -281,7 +294,8 @@ def test_every_move_is_one_of_the_table_and_history_only_grows(
             assert all(after in ALLOWED[state] for state, after in pairwise(moves_of(job)))
             moments = [move.at_ms for move in job.history]
             assert moments == sorted(moments)
-            assert (job.state, job.since_ms) == (moves_of(job)[-1], moments[-1])
+            last = [move for move in job.history if move.cause != REMARK][-1]
+            assert (job.state, job.since_ms) == (last.state, last.at_ms)
             assert moments[0] == job.created_ms
             assert not next(job.history).state.is_final
 
@@ -350,7 +364,9 @@ def test_what_a_job_counts_agrees_with_what_it_lived_through(
             assert job.executions == len(job.failures) + states[State.SUCCEEDED]
             assert len(job.failures) == states[State.RETRYING] + states[State.FAILED]
             assert [failure.at_ms for failure in job.failures] == [
-                move.at_ms for move in job.history if move.state in (State.RETRYING, State.FAILED)
+                move.at_ms
+                for move in job.history
+                if move.state in (State.RETRYING, State.FAILED) and move.cause != REMARK
             ]
             percent = job.progress_percent(world.now_ms)
             assert percent is None or 0 <= percent <= 100

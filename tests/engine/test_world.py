@@ -13,8 +13,10 @@ from simulator.engine.command import (
     Claim,
     Command,
     Finish,
+    Keep,
     MoveClock,
     Release,
+    Remark,
     Remove,
     Retry,
     SetScenario,
@@ -748,3 +750,58 @@ def test_a_replayed_journal_makes_the_same_world() -> None:
 def test_a_world_without_a_journal_keeps_none() -> None:
     world = world_of(book(HAPPY))
     assert world.apply(submit()).number == 1
+
+
+# ---- remarks, watchers, and what is kept ------------------------------------------------------------------------
+
+
+def test_a_remark_is_a_line_of_the_history_and_nothing_else() -> None:
+    world = world_of(book(HAPPY))
+    job = world.apply(submit())
+    world.apply(Remark(API, job.id, "the caller was told"), at_ms=at(500))
+    remarked = now(world, job)
+    assert [(move.at_ms, move.cause) for move in remarked.history][-1] == (at(500), "the caller was told")
+    assert remarked.altered(moves=job.moves) == job
+    world.advance(at(60_000))
+    assert now(world, job).state is State.SUCCEEDED
+
+
+def test_a_remark_needs_a_job() -> None:
+    with pytest.raises(UnknownJob):
+        world_of(book(HAPPY)).apply(Remark(API, "nobody", "hello"))
+
+
+def test_of_watched_jobs_each_move_is_told_once_and_in_order() -> None:
+    world = world_of(book(queued(1_000), running(2_000, progress=(0, 50)), running(500), succeeded()))
+    watched = world.apply(submit(watched=True))
+    world.apply(submit())
+    world.apply(Remark(API, watched.id, "no move"))
+    world.advance(at(60_000))
+    assert [(job.id, job.state.value, job.since_ms - START_MS) for job in world.told] == [
+        (watched.id, "queued", 0),
+        (watched.id, "running", 1_000),
+        (watched.id, "succeeded", 3_500),
+    ]
+
+
+def test_what_is_kept_can_be_read_replaced_and_forgotten() -> None:
+    world = world_of(book(HAPPY))
+    for key, value in (("task/b", 1), ("task/a", 2), ("token/x", 3), ("task/b", 4)):
+        world.apply(Keep(API, key, value))
+    assert [world.kept(API, key) for key in ("task/b", "task/a", "token/x", "none")] == [4, 2, 3, None]
+    assert world.kept_keys(API, "task/") == ["task/b", "task/a"]
+    world.apply(Keep(API, "task/b", None))
+    world.apply(Keep(API, "never there", None))
+    assert world.kept_keys(API) == ["task/a", "token/x"]
+
+
+def test_only_so_much_is_kept_and_forgetting_makes_room() -> None:
+    world = world_of(book(HAPPY), kept=2)
+    world.apply(Keep(API, "one", 1))
+    world.apply(Keep(API, "two", 2))
+    with pytest.raises(LimitReached, match="--max-kept"):
+        world.apply(Keep(API, "three", 3))
+    world.apply(Keep(API, "two", "replaced"))
+    world.apply(Keep(API, "one", None))
+    world.apply(Keep(API, "three", 3))
+    assert world.kept_keys(API) == ["two", "three"]

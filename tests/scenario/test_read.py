@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -144,6 +145,25 @@ def test_settings_are_complete_with_defaults() -> None:
     scenario = read("apis: {ica: {page_size: 3}}\njobs: [{script: [succeeded]}]")
     assert scenario.settings["ica"] == {"tokens": None, "colours": [], "page_size": 3}
     assert scenario.settings["jbpm"] == {"date_format": "wrapped", "strict": True}
+
+
+def test_a_duration_as_a_setting_is_kept_in_milliseconds() -> None:
+    apis = {"ica": {"token_lifetime": Setting(timedelta, None, "how long")}}
+    good = "jobs: [{script: [succeeded]}]"
+    for written, wanted in (("10m", 600_000), ("1h30m", 5_400_000), ("PT2S", 2_000), ("'250ms'", 250)):
+        text = f"apis: {{ica: {{token_lifetime: {written}}}}}\n{good}"
+        assert read_scenario(text, apis=apis).settings["ica"]["token_lifetime"] == wanted
+    assert read_scenario(f"{good}\n", apis=apis).settings["ica"]["token_lifetime"] is None
+    for written, why in (
+        ("10", "10 has no unit; write 10s for seconds"),
+        ("[1s]", "must be a duration like 250ms, 2s or 10m"),
+        ("", "must be a duration like 250ms, 2s or 10m"),
+        ("soon", "is not a duration"),
+        ("-1s", "is negative"),
+    ):
+        _, problems = check_scenario(f"apis: {{ica: {{token_lifetime: {written}}}}}\n{good}", apis=apis)
+        assert len(problems) == 1
+        assert why in problems[0].message
 
 
 def test_rules_may_be_written_once_and_used_again() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from simulator.apis.contract import Api, Call, Kind, Problem, Refusal, Reply, Role, Upload, status_of
+from simulator.apis.contract import Api, Call, Kind, Later, Problem, Refusal, Reply, Role, Upload, status_of
 from simulator.apis.sample import SchemaSampler
 from simulator.engine.job import State
 from simulator.engine.rules import Rules
@@ -109,7 +109,7 @@ def authenticate(credentials: str | None, settings: Mapping[str, Any], world: Wo
     return Problem(Kind.UNAUTHORIZED, "no key", headers={"WWW-Authenticate": "Key"})
 
 
-def make_api(cake: Callable[[Call], Reply], role: Role = Role.STATUS) -> Api:
+def make_api(cake: Callable[[Call], Reply | Later], role: Role = Role.STATUS) -> Api:
     """The API, in which one operation does what the test wants."""
     api = Api(
         name="bakery",
@@ -145,7 +145,7 @@ def make_api(cake: Callable[[Call], Reply], role: Role = Role.STATUS) -> Api:
     def unlock(call: Call) -> Reply:
         return Reply(200, "gold")
 
-    def cake_(call: Call) -> Reply:
+    def cake_(call: Call) -> Reply | Later:
         return cake(call)
 
     cake_.__name__ = "cake"
@@ -171,7 +171,7 @@ class Bakery(Kit):
 
     def __init__(
         self,
-        cake: Callable[[Call], Reply] = good_cake,
+        cake: Callable[[Call], Reply | Later] = good_cake,
         *,
         role: Role = Role.STATUS,
         strict: bool = False,
@@ -179,6 +179,7 @@ class Bakery(Kit):
         timesource: TimeSource = lambda: 0,
         body_bytes_max: int = 1000,
         document: dict[str, Any] | None = None,
+        scenario: str = "jobs: [{script: [succeeded]}]\n",
         names: Iterable[str] = ("bakery",),
     ) -> None:
         self.ledger = Ledger()
@@ -195,12 +196,9 @@ class Bakery(Kit):
                 strict=strict,
                 body_bytes_max=body_bytes_max,
             )
-        scenario = read_scenario(
-            "jobs: [{script: [succeeded]}]\n", apis={name: {} for name in services}, name="inline"
-        )
         worlds = Worlds(
             rules={name: service.api.rules for name, service in services.items()},
-            scenario=scenario,
+            scenario=read_scenario(scenario, apis={name: {} for name in services}, name="inline"),
             seed=7,
             mode=TimeMode.parse(time),
             limits=Limits(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import logging
@@ -15,8 +16,13 @@ from urllib.parse import quote
 import pytest
 import yaml
 
-from simulator.apis.contract import CHANGING, Call, Reply, Role
+from simulator.apis.contract import CHANGING, Call, Later, Reply, Role
 from simulator.assemble import API_MODULES
+from simulator.engine.command import Submit
+from simulator.engine.errors import UnknownJob
+from simulator.engine.job import State
+from simulator.engine.world import START_MS
+from simulator.runtime.timesource import wall_clock
 from simulator.web.service import PATH_CHARACTERS_MAX, RequestHeaders
 from tests.kit import Answer, Kit
 from tests.web.made_up import DOCUMENT, Bakery, Wire
@@ -1005,6 +1011,139 @@ def test_the_role_of_an_operation_and_not_its_method_says_whether_it_changes_som
     is_safe = role in (Role.STATUS, Role.LIST, Role.RESULT, Role.LOG, Role.INFO)
     assert ("HEAD" in kit.request("OPTIONS", "/bakery/shop/cake").headers["allow"]) is is_safe
     assert kit.request("HEAD", "/bakery/shop/cake").status == (200 if is_safe else 405)
+
+
+# ---- answers that wait ------------------------------------------------------------------------------------------
+
+BAKED = {"slices": 12}
+
+
+def baking(until_ms: int = 60_000) -> Callable[[Call], Later]:
+    """An operation that submits a job and answers when it has ended, or when `until_ms` have passed."""
+
+    def handler(call: Call) -> Later:
+        job = call.world.apply(Submit(api="bakery", kind="cake"))
+        end_ms = call.now_ms + until_ms
+
+        def answer() -> Reply | None:
+            state = call.world.job("bakery", job.id).state
+            if state.is_final or call.now_ms >= end_ms:
+                return Reply(200, BAKED, {"X-Taste": f"{state.value} after {call.now_ms - job.created_ms}"})
+            return None
+
+        return Later(answer, end_ms)
+
+    return handler
+
+
+SLOW = "jobs: [{script: [queued: 1s, running: 3s, succeeded]}]\n"
+SILENT = ({"type": "http.request", "body": b""},)
+
+
+def test_under_a_standing_clock_time_is_moved_to_what_is_waited_for_and_no_further() -> None:
+    kit = Bakery(baking(), scenario=SLOW)
+    assert kit.get("/bakery/shop/cake").headers["x-taste"] == "succeeded after 4000"
+    assert kit.world.now_ms == START_MS + 4_000
+
+
+def test_an_answer_that_waits_in_vain_is_given_when_its_time_is_up() -> None:
+    kit = Bakery(baking(2_500), scenario="jobs: [{script: [running: forever]}]\n")
+    assert kit.get("/bakery/shop/cake").headers["x-taste"] == "running after 2500"
+    # With other events in between, too.
+    kit = Bakery(baking(2_500), scenario=SLOW)
+    assert kit.get("/bakery/shop/cake").headers["x-taste"] == "running after 2500"
+
+
+def test_an_answer_that_need_not_wait_is_given_at_once() -> None:
+    kit = Bakery(baking(), scenario="jobs: [{script: [succeeded]}]\n")
+    assert kit.get("/bakery/shop/cake").headers["x-taste"] == "succeeded after 0"
+    assert kit.world.now_ms == START_MS
+
+
+def test_a_running_clock_is_waited_for() -> None:
+    kit = Bakery(baking(), scenario=SLOW, time="100x", timesource=wall_clock)
+    before_ms = wall_clock()
+    taste = kit.get("/bakery/shop/cake").headers["x-taste"]
+    assert taste.startswith("succeeded after ")
+    assert int(taste.split()[-1]) >= 4_000
+    assert wall_clock() - before_ms >= 40
+
+
+def test_a_clock_that_is_moved_meanwhile_ends_the_waiting() -> None:
+    now_ms = 0
+    kit = Bakery(baking(), scenario=SLOW, time="real", timesource=lambda: now_ms)
+
+    async def meet() -> Answer:
+        waiting = asyncio.ensure_future(kit.ask("GET", "/bakery/shop/cake"))
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        moved = await kit.ask("POST", "/__admin/worlds/default/clock/advance", json={"by": "1h"})
+        assert moved.status == 200
+        return await asyncio.wait_for(waiting, 5)
+
+    assert asyncio.run(meet()).headers["x-taste"] == "succeeded after 3600000"
+
+
+def test_a_client_that_goes_away_while_it_waits_gets_nothing_and_its_job_goes_on() -> None:
+    kit = Bakery(baking(), scenario=SLOW, time="real", timesource=lambda: 0)
+    wire = Wire(kit.front).exchange("GET", b"/bakery/shop/cake", messages=SILENT)
+    assert wire.sent == []
+    assert [job.state for job in kit.world.jobs("bakery")] == [State.QUEUED]
+
+
+def test_a_refusal_may_come_late() -> None:
+    def handler(call: Call) -> Later:
+        def answer() -> Reply | None:
+            if call.now_ms < START_MS + 500:
+                return None
+            raise UnknownJob("bakery", "gone")
+
+        return Later(answer, call.now_ms + 500)
+
+    assert Bakery(handler).get("/bakery/shop/cake").json() == {"oops": str(UnknownJob("bakery", "gone"))}
+
+
+# ---- the root of an API, formats of its own ---------------------------------------------------------------------
+
+
+def rooted() -> dict[str, Any]:
+    document = yaml.safe_load(DOCUMENT)
+    document["servers"] = [{"url": "/"}]
+    document["paths"]["/"] = document["paths"].pop("/links")
+    return document
+
+
+@pytest.mark.parametrize("path", ["/bakery", "/bakery/", "/"])
+def test_what_a_document_has_at_its_root_is_served_there(path: str) -> None:
+    answer = Bakery(document=rooted()).get(path)
+    assert answer.status == 200
+    assert answer.json()["self"].endswith(path.rstrip("/"))
+
+
+@pytest.mark.parametrize("path", ["/bakery/ui/", "/bakery/openapi.json", "/__admin/health"])
+def test_a_root_hides_none_of_the_pages(path: str) -> None:
+    assert Bakery(document=rooted()).get(path).status == 200
+    assert Bakery(document=rooted(), names=("bakery", "butchery")).get("/").json()["name"] == "understudy"
+
+
+def test_an_api_may_have_its_own_word_for_the_format() -> None:
+    kit = Bakery()
+    kit.front.services["bakery"].api.format_of = lambda headers: headers.get("x-format")
+    told = {"X-Format": "text/plain", "Content-Type": "application/json", "Accept": "application/json"}
+    answer = kit.post("/bakery/shop/orders", data="just text", headers=told)
+    assert answer.json() == {"body": "just text", "format": "text/plain"}
+    assert kit.post("/bakery/shop/orders", json={"count": 1}).json()["format"] == "application/json"
+    unknown = {"X-Format": "image/png"}
+    assert kit.post("/bakery/shop/orders", json={"count": 1}, headers=unknown).status == 200
+
+
+def test_a_media_type_of_a_reply_may_have_parameters() -> None:
+    def handler(call: Call) -> Reply:
+        return Reply(200, BAKED, {"X-Taste": "sweet"}, media_type="application/json; charset=utf-8")
+
+    answer = Bakery(handler, strict=True).get("/bakery/shop/cake")
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/json; charset=utf-8")
+    assert answer.json() == BAKED
 
 
 # ---- request headers --------------------------------------------------------------------------------------------
