@@ -1,11 +1,12 @@
 """What one HTTP call costs the server: CPU time per request of understudy, of a bare ASGI app, and of Prism.
 
-    python -m tests.benchmarks.http_cost [--prism PATH] [--rounds 15] [--requests 1000] [titan ica ogc]
+    python -m tests.benchmarks.http_cost [--prism PATH] [--against DIR] [--rounds 15] [--requests 1000] [titan ica ogc]
 
 Each round measures every server with every call once, in an order shuffled anew: other work on the machine then hits all of
 them alike, and what is compared comes from one run. Requests per second are not reported: they say as much about the client
 and the machine as about the server. Prism is measured when it is there (`npm install --prefix DIR @stoplight/prism-cli`, then
-`--prism DIR/node_modules/.bin/prism`).
+`--prism DIR/node_modules/.bin/prism`). `--against` names another checkout, such as the one before a change, to be measured in
+the same rounds.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from tests.benchmarks.table import judge, print_table
 
 ROUND_S_MAX = 20
 OURS = "understudy"
+BEFORE = "the other checkout"
 BARE = "bare ASGI app"
 SCENARIO = """
 # Jobs that are under way as long as they are watched: what one costs later is not the cost of a call.
@@ -45,7 +47,9 @@ jobs:
 """
 PRISMS: dict[str, tuple[str, ...]] = {"Prism": (), "Prism, no log": ("--verboseLevel", "error")}
 """As it comes it writes some lines about each call, which is about half of what it does."""
-SERVERS = (OURS, BARE, *PRISMS)
+SERVERS = (OURS, BEFORE, BARE, *PRISMS)
+DEARER_MAX = 1.1
+"""How much more a change may make a call cost."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,7 @@ def main() -> None:
     )
     parser.add_argument("apis", nargs="*", choices=[*CALLS, []], default=[], metavar="API")
     parser.add_argument("--prism", type=Path, help="its executable; default: the one in PATH")
+    parser.add_argument("--against", type=Path, metavar="DIR", help="another checkout to compare with")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--requests", type=int, default=1000, help="per server, call and round")
     parser.add_argument("--connections", type=int, default=16)
@@ -161,7 +166,7 @@ def main() -> None:
         measured: dict[str, list[Cell]] = {}
         for api in wanted.apis or CALLS:
             with ExitStack() as running:
-                cells = _cells(api, prism, pinned, running)
+                cells = _cells(api, prism, wanted.against, pinned, running)
                 for cell in cells:
                     load(cell, wanted.warm_up, wanted.connections)
                 for _ in range(wanted.rounds):
@@ -180,7 +185,13 @@ def _prism(given: Path | None) -> Path | None:
     return Path(found).absolute()
 
 
-def _cells(api: str, prism: Path | None, pinned: tuple[int, int] | None, running: ExitStack) -> list[Cell]:
+def _cells(
+    api: str,
+    prism: Path | None,
+    before: Path | None,
+    pinned: tuple[int, int] | None,
+    running: ExitStack,
+) -> list[Cell]:
     """Start the servers; each with a submit and a status call."""
     calls = CALLS[api]
     folder = Path(running.enter_context(tempfile.TemporaryDirectory()))
@@ -188,20 +199,14 @@ def _cells(api: str, prism: Path | None, pinned: tuple[int, int] | None, running
     scenario.write_text(SCENARIO)
     ours = running.enter_context(servers.understudy(api, "--scenario", str(scenario), pinned=pinned))
     prefix = f"/{api}{calls.base_path}"
-    post = Cell("POST", OURS, ours, request("POST", prefix + calls.submit_path, calls), 0)
-    status, content = once(post)
-    submitted = orjson.loads(content)
-    get = Cell("GET", OURS, ours, request("GET", prefix + calls.status_path(submitted), calls), 200)
-    post.status, post.answer_bytes = status, len(content)
-    polled = once(get)[1]
-    get.answer_bytes = len(polled)
+    post, get, submitted, polled = _submit_and_poll(OURS, ours, prefix, calls)
 
     replies = folder / "replies.json"
     replies.write_bytes(
         orjson.dumps(
             {
-                "GET": {"status": 200, "body": orjson.loads(polled)},
-                "POST": {"status": status, "body": submitted},
+                "GET": {"status": 200, "body": polled},
+                "POST": {"status": post.status, "body": submitted},
             }
         )
     )
@@ -213,6 +218,11 @@ def _cells(api: str, prism: Path | None, pinned: tuple[int, int] | None, running
             served = servers.prism(prism, document, *options, pinned=pinned)
             others[name] = (running.enter_context(served), "")
     cells = [post, get]
+    if before is not None:
+        older = running.enter_context(
+            servers.understudy(api, "--scenario", str(scenario), pinned=pinned, checkout=before.absolute())
+        )
+        cells += _submit_and_poll(BEFORE, older, prefix, calls)[:2]
     for name, (server, base) in others.items():
         for like, path in ((post, calls.submit_path), (get, calls.status_path(submitted))):
             cell = Cell(like.method, name, server, request(like.method, base + path, calls), like.status)
@@ -222,6 +232,20 @@ def _cells(api: str, prism: Path | None, pinned: tuple[int, int] | None, running
             cell.answer_bytes = len(content)
             cells.append(cell)
     return cells
+
+
+def _submit_and_poll(name: str, server: Server, prefix: str, calls: Calls) -> tuple[Cell, Cell, Any, Any]:
+    """The two calls of an understudy, and what they answered."""
+    post = Cell("POST", name, server, request("POST", prefix + calls.submit_path, calls), 0)
+    post.status, content = once(post)
+    post.answer_bytes = len(content)
+    submitted = orjson.loads(content)
+    get = Cell("GET", name, server, request("GET", prefix + calls.status_path(submitted), calls), 200)
+    status, content = once(get)
+    if status != get.status:
+        sys.exit(f"{name} answered {status} to a GET: {content.decode()}")
+    get.answer_bytes = len(content)
+    return post, get, submitted, orjson.loads(content)
 
 
 # ---- the client -----------------------------------------------------------------------------------------------------
@@ -320,6 +344,9 @@ def _report(measured: Mapping[str, list[Cell]]) -> None:
         bare = max(_ratio(1, ratio) for ratio in ratios[BARE, method])
         if method == "GET":
             judge("understudy / bare app, GET, worst API", bare, at_most=2.5)
+        if (BEFORE, method) in ratios:
+            dearer = max(_ratio(1, ratio) for ratio in ratios[BEFORE, method])
+            judge(f"understudy / the other checkout, {method}, worst API", dearer, at_most=DEARER_MAX)
         if ("Prism", method) in ratios:
             judge(f"Prism / understudy, {method}, worst API", min(ratios["Prism", method]), at_least=4)
 

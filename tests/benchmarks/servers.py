@@ -55,10 +55,12 @@ def kept_apart() -> Iterator[tuple[int, int] | None]:
 
 
 @contextmanager
-def understudy(*arguments: str, pinned: tuple[int, int] | None = None) -> Iterator[Server]:
-    """`understudy serve` with these arguments."""
+def understudy(
+    *arguments: str, pinned: tuple[int, int] | None = None, checkout: Path = ROOT
+) -> Iterator[Server]:
+    """`understudy serve` of a checkout with these arguments."""
     command = [sys.executable, "-m", "simulator", "serve", "--port", "0", *arguments]
-    with _started(command, pinned) as process:
+    with _started(command, pinned, folder=checkout) as process:
         assert process.stdout is not None
         line = process.stdout.readline().decode()
         if not line.startswith("understudy ready "):
@@ -101,13 +103,16 @@ def _is_open(port: int) -> bool:
 
 @contextmanager
 def _started(
-    command: Sequence[str], pinned: tuple[int, int] | None, output: int = subprocess.PIPE
+    command: Sequence[str],
+    pinned: tuple[int, int] | None,
+    output: int = subprocess.PIPE,
+    folder: Path = ROOT,
 ) -> Iterator[subprocess.Popen[bytes]]:
     # A process inherits the core of its parent, and so do all its threads; pinning it later would leave some behind.
     if pinned:
         os.sched_setaffinity(0, {pinned[0]})
     try:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.DEVNULL)
     finally:
         if pinned:
             os.sched_setaffinity(0, {pinned[1]})

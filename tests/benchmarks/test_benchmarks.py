@@ -46,6 +46,18 @@ def test_http_cost_compares_understudy_with_a_bare_app_and_says_that_prism_is_no
     assert "understudy / bare app, GET" in table
 
 
+def test_http_cost_compares_two_checkouts_in_the_same_rounds() -> None:
+    table = printed(
+        "tests.benchmarks.http_cost", "titan", "--rounds", "1", "--requests", "64", "--warm-up", "16",
+        "--prism", "/no/such/prism", "--against", str(ROOT),
+    )  # fmt: skip
+    for call in ("GET", "POST"):
+        assert (
+            row(table, "titan", call, "the other checkout")[0] == row(table, "titan", call, "understudy")[0]
+        )
+        assert f"understudy / the other checkout, {call}" in table
+
+
 @pytest.mark.parametrize("api", ["ica", "jbpm"])
 def test_engine_cost_prints_submits_moves_and_memory(api: str) -> None:
     table = printed(
