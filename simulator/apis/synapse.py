@@ -2,15 +2,20 @@
 
 Words and tables: the Synapse sheet. A job goes through `PROCESSING` to `COMPLETE` or `FAILED` and there is no word for a
 cancelled one, so where a scenario does cancel a job it ends `FAILED` and says why. Values that do not exist are left out,
-never null. Results are not stored: they are a function of the seed, the job's number and its request.
+never null. Results are not stored: they are a function of the seed, the job's number and its request, see `synapse_tables`.
 
-Deliberately not here: the start/get pairs under tables, and the tables themselves; a made result fits its request and
-nothing else.
+Beside the three operations on jobs there is a pair of operations for each kind of job, which is what real clients call: a start
+that answers a token (the job's id) and a get that answers the bare result, or an HTTP error when the job failed. The table
+of them is in `synapse_pairs`; their functions are made from it.
+
+Deliberately not here: the tables, files and grids themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import timedelta
 from hashlib import blake2b
 from json import dumps
 from typing import Any
@@ -18,14 +23,29 @@ from typing import Any
 from simulator.apis.contract import (
     Api,
     Call,
+    Codec,
+    Handler,
     Kind,
+    Operation,
     Problem,
     Refusal,
     Reply,
     Role,
     Setting,
+    has_expired,
     iso,
     status_of,
+)
+from simulator.apis.synapse_pairs import GONE, PAIRS, Pair
+from simulator.apis.synapse_tables import (
+    MODEL,
+    NEXT_PAGE,
+    TABLE,
+    TRANSACTION,
+    made_result,
+    page_of,
+    result_type,
+    short_name,
 )
 from simulator.engine.command import Cancel, Submit
 from simulator.engine.draw import draw_between, draw_uuid
@@ -45,7 +65,6 @@ WORDS = {
     State.FAILED: "FAILED",
     State.CANCELLED: "FAILED",
 }
-TABLE = "org.sagebionetworks.repo.model.table."
 REALM = 'Bearer realm="Synapse Repository Services"'
 TEXT_CHARACTERS_MAX = 3000
 NESTING_MAX = 200
@@ -56,52 +75,57 @@ ILLEGAL_ARGUMENT = "java.lang.IllegalArgumentException"
 STOPPED = frozenset({State.CANCELLING, State.CANCELLED})
 NO_MORE_PROGRESS = frozenset({State.CANCELLING, State.FAILED, State.CANCELLED})
 
+NOT_FOUND = "org.sagebionetworks.repo.web.NotFoundException"
+UNAUTHORIZED = MODEL + "UnauthorizedException"
+CONFLICT = MODEL + "ConflictingUpdateException"
+ILLEGAL_STATE = "java.lang.IllegalStateException"
+UNAVAILABLE = "org.sagebionetworks.repo.web.ServiceUnavailableException"
 EXCEPTIONS = {
-    "not_found": "org.sagebionetworks.repo.web.NotFoundException",
-    "unauthorized": "org.sagebionetworks.repo.model.UnauthorizedException",
-    "forbidden": "org.sagebionetworks.repo.model.UnauthorizedException",
-    "conflict": "org.sagebionetworks.repo.model.ConflictingUpdateException",
-    "internal": "java.lang.IllegalStateException",
-    "crashed": "java.lang.IllegalStateException",
-    "out_of_memory": "java.lang.IllegalStateException",
-    "timeout": "java.lang.IllegalStateException",
+    "not_found": NOT_FOUND,
+    "unauthorized": UNAUTHORIZED,
+    "forbidden": UNAUTHORIZED,
+    "conflict": CONFLICT,
+    "internal": ILLEGAL_STATE,
+    "crashed": ILLEGAL_STATE,
+    "out_of_memory": ILLEGAL_STATE,
+    "timeout": ILLEGAL_STATE,
+    "unavailable": UNAVAILABLE,
+    "USER_CERTIFICATION_REQUIRED": UNAUTHORIZED,
+    "OAUTH_CLIENT_NOT_VERIFIED": UNAUTHORIZED,
 }
 """Our failure codes → what the service would have thrown; a code with a dot in it is a class name already."""
+STATUS_OF_EXCEPTION = {
+    ILLEGAL_ARGUMENT: 400,
+    UNAUTHORIZED: 403,
+    NOT_FOUND: 404,
+    CONFLICT: 412,
+    ILLEGAL_STATE: 500,
+    UNAVAILABLE: 503,
+}
+"""What the get of a pair answers for a failed job; 400 for any other class."""
+ERROR_CODES = frozenset(
+    {
+        "PASSWORD_RESET_VIA_EMAIL_REQUIRED",
+        "USER_CERTIFICATION_REQUIRED",
+        "INVALID_TABLE_QUERY_FACET_COLUMN_REQUEST",
+        "OAUTH_CLIENT_NOT_VERIFIED",
+        "TWO_FA_REQUIRED",
+        "UNSUPPORTED_WEBHOOK_DOMAIN",
+    }
+)
+"""Failure codes that are the service's own; the get of a pair repeats them."""
+BAD_PAGE_TOKEN = Failure("The token of the next page is not valid.", code=ILLEGAL_ARGUMENT)
 
-RESULTS = {
-    "DownloadFromTableRequest": "DownloadFromTableResult",
-    "QueryBundleRequest": "QueryResultBundle",
-    "QueryNextPageToken": "QueryResult",
-    "TableUpdateTransactionRequest": "TableUpdateTransactionResponse",
-    "UploadToTableRequest": "UploadToTableResult",
-    "UploadToTablePreviewRequest": "UploadToTablePreviewResult",
-}
-CHANGE_RESULTS = {
-    "UploadToTableRequest": "UploadToTableResult",
-    "AppendableRowSetRequest": "RowReferenceSetResults",
-    "TableSchemaChangeRequest": "TableSchemaChangeResponse",
-}
-PARTS = {
-    "queryResult": 0x1,
-    "queryCount": 0x2,
-    "selectColumns": 0x4,
-    "maxRowsPerPage": 0x8,
-    "columnModels": 0x10,
-    "facets": 0x20,
-    "sumFileSizes": 0x40,
-    "lastUpdatedOn": 0x80,
-    "combinedSql": 0x100,
-    "actionsRequired": 0x200,
-}
-"""The bit of a query's `partMask` that asks for a part of its result."""
-CACHEABLE = frozenset(
-    TABLE + name for name in ("DownloadFromTableRequest", "QueryBundleRequest", "QueryNextPageToken")
-)
-NOT_IN_MADE_RESULTS = frozenset(
-    {"nextPageToken", "failureCode", "failureMessage"}
-    | {"defaultValue", "enumValues", "facetType", "jsonSubColumns", "maximumListLength"}
-)
-"""A made result is one page, all of it went well, and its columns hold plain strings."""
+CACHEABLE = frozenset({TABLE + "DownloadFromTableRequest", TABLE + "QueryBundleRequest", NEXT_PAGE})
+ERROR = MODEL + "ErrorResponse"
+JSON = "application/json"
+PLAIN = "text/plain"
+
+ME = "user"
+ANONYMOUS = "anonymous"
+OTHER = "other"
+ANONYMOUS_ID = 273950
+"""Who calls. All good tokens are one user's, except those that the scenario says are another's."""
 
 
 def error(refusal: Refusal, call: Call) -> Reply:
@@ -111,21 +135,52 @@ def error(refusal: Refusal, call: Call) -> Reply:
     reason = str(refusal)
     if isinstance(refusal, UnknownJob):
         reason = f"The job '{refusal.job_id}' does not exist."
-    return Reply(
-        status, {"concreteType": "org.sagebionetworks.repo.model.ErrorResponse", "reason": reason}, headers
-    )
+    reply = _refused(status, reason, call)
+    reply.headers = headers
+    if reply.media_type == PLAIN and (not call.operation or status == Kind.METHOD_NOT_ALLOWED.status):
+        # No operation, so nothing but bytes can be other than JSON.
+        reply.body = _as_text(reply.body, "")
+    return reply
+
+
+def _refused(status: int, reason: str, call: Call, error_code: str = "") -> Reply:
+    """The envelope of every error; who prefers plain text gets the bare reason."""
+    body = {"concreteType": ERROR, "reason": reason}
+    if error_code:
+        body["errorCode"] = error_code
+    return Reply(status, body, media_type=PLAIN if call.preferred((JSON, PLAIN)) == PLAIN else None)
+
+
+def _as_text(value: Any, operation: str) -> bytes:
+    """Any answer as plain text: of an error the reason, of all else the JSON."""
+    is_error = isinstance(value, dict) and value.get("concreteType") == ERROR
+    text = value["reason"] if is_error else dumps(value)
+    return str(text).encode("utf-8", "replace")
+
+
+def _no_text(body: bytes, operation: str) -> Any:
+    raise Problem(Kind.UNSUPPORTED_MEDIA_TYPE, "a request body is JSON", where="body")
 
 
 def authenticate(credentials: str | None, settings: Mapping[str, Any], world: World) -> Problem | None:
     """A bearer token; none at all is refused, or is anonymous as on the real service, as the scenario likes."""
-    scheme, _, token = (credentials or "").strip().partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        if settings["no_token"] == "anonymous":
+    token = _token(credentials)
+    if not token:
+        if settings["no_token"] == ANONYMOUS:
             return None
         return _unauthorized("An access token is needed: Authorization: Bearer <token>.")
-    if settings["tokens"] and token.strip() not in settings["tokens"]:
+    if settings["tokens"] and token not in settings["tokens"] and token not in settings["forbidden_tokens"]:
         return _unauthorized("The access token is not valid.")
+    lifetime_ms = settings["token_lifetime"]
+    if lifetime_ms is not None and has_expired(world, api.name, token, lifetime_ms):
+        return _unauthorized("The access token has expired.")
     return None
+
+
+def _token(credentials: str | None) -> str:
+    """The bearer token of an Authorization header; empty when there is none."""
+    scheme, _, token = (credentials or "").strip().partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def _unauthorized(reason: str) -> Problem:
@@ -165,47 +220,109 @@ api = Api(
             False,
             "a download or query that was COMPLETE before is not run again: the launch answers with the old job",
         ),
+        "token_lifetime": Setting(timedelta, None, "how long a token is good for, from its first use on"),
+        "forbidden_tokens": Setting(
+            list, (), "good tokens of another user: these and all others do not see each other's jobs (403)"
+        ),
     },
+    codecs={PLAIN: Codec(decode=_no_text, encode=_as_text)},
 )
+
+
+# ---- jobs -------------------------------------------------------------------------------------------------------
 
 
 @api.operation(Role.SUBMIT)
 def LaunchNewJob(call: Call) -> Reply:
     """A new job, or with `reuse_results` the latest one that has completed the same request."""
-    request = _without_nulls(call.body)
-    kind = request["concreteType"]
-    labels: tuple[tuple[str, str], ...] = ()
-    if call.settings["reuse_results"] and kind in CACHEABLE:
-        labels = (("request", _digest(request)),)
-        same = call.world.jobs(
-            api.name, states=[State.SUCCEEDED], labels=[labels], limit=1, newest_first=True
-        )
-        if same:
-            return Reply(201, job_status(same[0], call))
-    job = call.world.apply(Submit(api=api.name, kind=kind, request=request, labels=labels))
-    return Reply(201, job_status(job, call))
+    return Reply(201, job_status(_launched(_without_nulls(call.body), call, {}), call))
 
 
 @api.operation(Role.STATUS)
 def GetJobStatus(call: Call) -> Reply:
     """200 for failed jobs, too."""
-    return Reply(200, job_status(call.world.job(api.name, _job_id(call)), call))
+    return Reply(200, job_status(_job(call, "jobId"), call))
 
 
 @api.operation(Role.CANCEL)
 def StopJob(call: Call) -> Reply:
     """Set the flag; the job goes on."""
-    call.world.apply(Cancel(api.name, _job_id(call)))
+    call.world.apply(Cancel(api.name, _job(call, "jobId").id))
     return Reply(204)
 
 
-def _job_id(call: Call) -> str:
-    """The id as we write it: the service reads a number, so leading zeros do not count."""
-    return str(int(call.params["jobId"]))
+@api.operation(Role.INFO)
+def GetUserProfile(call: Call) -> Reply:
+    """Who calls; all that a client asks for when it logs in."""
+    user = _caller(call)
+    name = {ME: "understudy", OTHER: "understudy.other", ANONYMOUS: "anonymous"}[user]
+    return Reply(
+        200,
+        {
+            "ownerId": str(_user_id(user, call.world.seed)),
+            "userName": name,
+            "displayName": name,
+            "emails": [] if user == ANONYMOUS else [f"{name}@example.org"],
+        },
+    )
 
 
-def _digest(request: dict[str, Any]) -> str:
-    return blake2b(dumps(request, sort_keys=True).encode(), digest_size=16).hexdigest()
+def _launched(request: dict[str, Any], call: Call, facts: dict[str, Any]) -> Job:
+    """A new job for this request, or an old one that has its result."""
+    kind = request["concreteType"]
+    user = _caller(call)
+    if user != ME:
+        facts = {**facts, "user": user}
+    labels: tuple[tuple[str, str], ...] = ()
+    if call.settings["reuse_results"] and kind in CACHEABLE:
+        labels = (("request", _digest(user, request)),)
+        same = call.world.jobs(
+            api.name, states=[State.SUCCEEDED], labels=[labels], limit=1, newest_first=True
+        )
+        if same:
+            return same[0]
+    submit = Submit(api=api.name, kind=kind, request=request, labels=labels, facts=facts or None)
+    if kind == NEXT_PAGE and page_of(request.get("token"), call.world.seed) is None:
+        # The scenario may have given out a token of its own, and then it knows the page as well.
+        part = call.world.playbook.part_for(submit, call.world.count(api.name) + 1)
+        if part.script.steps[-1].result is None:
+            submit = replace(submit, fails_with=BAD_PAGE_TOKEN)
+    return call.world.apply(submit)
+
+
+def _job(call: Call, parameter: str) -> Job:
+    """The job with the id in this parameter: the service reads a number, so leading zeros do not count.
+
+    Raises:
+        UnknownJob: there is none.
+        Problem: it is another user's.
+    """
+    job = call.world.job(api.name, str(int(call.params[parameter])))
+    if call.settings["forbidden_tokens"] and (_caller(call) == OTHER) is not (_owner(job) == OTHER):
+        raise Problem(Kind.FORBIDDEN, "Only the user who started a job may use it.")
+    return job
+
+
+def _caller(call: Call) -> str:
+    settings = call.settings
+    if not settings["forbidden_tokens"] and settings["no_token"] != ANONYMOUS:
+        return ME
+    token = _token(call.headers.get("authorization"))
+    if not token:
+        return ANONYMOUS
+    return OTHER if token in settings["forbidden_tokens"] else ME
+
+
+def _owner(job: Job) -> str:
+    return str(job.submit.facts.get("user", ME)) if job.submit.facts else ME
+
+
+def _user_id(user: str, seed: int) -> int:
+    return ANONYMOUS_ID if user == ANONYMOUS else draw_between(1_000_000, 9_999_999, seed, "synapse", user)
+
+
+def _digest(user: str, request: dict[str, Any]) -> str:
+    return blake2b(dumps([user, request], sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def _without_nulls(value: Any, depth: int = 0) -> Any:
@@ -242,7 +359,7 @@ def job_status(job: Job, call: Call) -> dict[str, Any]:
         "requestBody": job.request,
         # Another one for each word: it changes when a job is complete or failed, not with progress or cancelling.
         "etag": draw_uuid(seed, "synapse", "etag", job.number, word),
-        "startedByUserId": draw_between(1_000_000, 9_999_999, seed, "synapse", "user"),
+        "startedByUserId": _user_id(_owner(job), seed),
         "startedOn": iso(job.created_ms),
         # To be asked to stop is no change.
         "changedOn": iso(reported_ms if job.state is State.CANCELLING else changed_ms),
@@ -295,7 +412,7 @@ def _failure(job: Job) -> dict[str, Any]:
 
 
 def _stack_trace(exception: str, message: str, job: Job) -> str:
-    work = _short_name(job.kind).removesuffix("Request")
+    work = short_name(job.kind).removesuffix("Request")
     head = f"{exception}: {message}" if message else exception
     return (
         f"{head}\n"
@@ -312,123 +429,95 @@ def _cut(text: str) -> str:
 # ---- results ----------------------------------------------------------------------------------------------------
 
 
-def _short_name(concrete_type: str) -> str:
-    return concrete_type.rpartition(".")[2]
-
-
 def _response_body(job: Job, call: Call) -> dict[str, Any]:
     """What the scenario says the result is, else one made for the request."""
-    kind = _short_name(job.kind)
-    concrete_type = (
-        TABLE + RESULTS[kind] if kind in RESULTS else job.kind.removesuffix("Request") + "Response"
-    )
-    if isinstance(job.result, dict):
-        return {"concreteType": concrete_type, **_without_nulls(job.result)}
-    if job.result is not None:
+    if job.result is None:
+        return made_result(job, call)
+    concrete_type = result_type(job.kind)
+    if not isinstance(job.result, dict):
         return {"concreteType": concrete_type, "result": job.result}
-    schema_name = RESULTS.get(kind, "GenericJobResponse")
-    made = call.sampler.make(schema_name, call.world.seed, api.name, job.number)
-    result: dict[str, Any] = _fitted(made, _table(job.request))
-    result["concreteType"] = concrete_type
-    fit = FIT.get(kind)
-    if fit is not None:
-        fit(result, job, call)
-    return result
+    given = _without_nulls(job.result)
+    wrapped = job.submit.facts.get("wrapped") if job.submit.facts else None
+    if wrapped and "results" not in given:
+        given = {"results": [{"concreteType": result_type(wrapped), **given}]}
+    return {"concreteType": concrete_type, **given}
 
 
-def _table(request: Any) -> str | None:
-    """The table a request is about."""
-    if isinstance(request, dict):
-        for name in ("entityId", "tableId"):
-            if isinstance(request.get(name), str):
-                return str(request[name])
-    return None
+# ---- pairs of start and get -------------------------------------------------------------------------------------
 
 
-def _fitted(value: Any, table: str | None) -> Any:
-    """A made value on the request's table, with as many cells in each row as there are columns.
+def _start(pair: Pair) -> Handler:
+    """Launches the pair's kind of job, whatever kind the request names or does not."""
 
-    All columns hold strings: clients convert cells by the type of their column, and any text is a good string.
-    """
-    if isinstance(value, list):
-        return [_fitted(part, table) for part in value]
-    if not isinstance(value, dict):
-        return value
-    fitted = {name: _fitted(part, table) for name, part in value.items() if name not in NOT_IN_MADE_RESULTS}
-    if "columnType" in fitted:
-        fitted["columnType"] = "STRING"
-    for name in ("tableId", "entityId"):
-        if name in fitted and table is not None:
-            fitted[name] = table
-    columns = fitted.get("headers") or fitted.get("suggestedColumns") or fitted.get("schema") or []
-    for number, column in enumerate(columns, 1):
-        column |= {"id": str(300 + number), "name": f"{column['name']}_{number}"}
-    for number, row in enumerate(fitted.get("rows") or fitted.get("sampleRows") or [], 1):
-        row |= {"rowId": number, "versionNumber": 1}
-        if "values" in row:
-            row["values"] = _cells(row["values"], len(columns))
-    return fitted
+    def start(call: Call) -> Reply:
+        given = _without_nulls(call.body or {})
+        request = {**given, "concreteType": pair.request}
+        request |= {name: call.params[parameter] for name, parameter in pair.from_path.items()}
+        facts = {"path_id": call.params["id"]} if "id" in call.params else {}
+        if pair.is_wrapped:
+            facts["wrapped"] = pair.request
+            request = {"concreteType": TRANSACTION, "entityId": request["entityId"], "changes": [request]}
+        return Reply(201, {"token": _launched(request, call, facts).id})
+
+    return start
 
 
-def _cells(values: list[str], count: int) -> list[str]:
-    """Exactly `count` of them, the same ones again when there are too few."""
-    return [values[index % len(values)] if values else "" for index in range(count)]
+def _get(pair: Pair) -> Handler:
+    """Answers as the service's own getters do: what the job is doing comes before what kind of job it is."""
+
+    def get(call: Call) -> Reply:
+        job = _job(call, "asyncToken")
+        word = WORDS[job.state]
+        if word == "PROCESSING":
+            return Reply(202, job_status(job, call))
+        if word == "FAILED":
+            return _as_if_thrown(job, call)
+        result = _result_for(pair, job, call)
+        if result is None:
+            return _refused(
+                500, f"The job '{job.id}' does not return a {short_name(pair.request)}'s result.", call
+            )
+        return Reply(pair.done, result)
+
+    return get
 
 
-def _fit_download(result: dict[str, Any], job: Job, call: Call) -> None:
-    """Each download has its own file."""
-    file = draw_between(1_000_000, 9_999_999, call.world.seed, "synapse", "file", job.number)
-    result["resultsFileHandleId"] = str(file)
+def _result_for(pair: Pair, job: Job, call: Call) -> dict[str, Any] | None:
+    """The bare result; None when the job is of another kind."""
+    if job.kind != pair.kind:
+        return None
+    body = _response_body(job, call)
+    if not pair.is_wrapped:
+        return body
+    results = body.get("results")
+    only = results[0] if isinstance(results, list) and len(results) == 1 else None
+    is_ours = isinstance(only, dict) and only.get("concreteType") == result_type(pair.request)
+    return only if is_ours else None
 
 
-def _fit_query(result: dict[str, Any], job: Job, call: Call) -> None:
-    """Only the parts asked for, in agreement with each other and with the query."""
-    rows = result.get("queryResult", {}).get("queryResults", {})
-    query = job.request.get("query")
-    if "rows" in rows:
-        result["queryCount"] = len(rows["rows"])
-        result["selectColumns"] = rows["headers"]
-        result["columnModels"] = [{**column, "maximumSize": 50} for column in rows["headers"]]
-    result |= {"lastUpdatedOn": iso(job.created_ms), "facets": [], "actionsRequired": []}
-    if isinstance(query, dict) and isinstance(query.get("sql"), str):
-        result["combinedSql"] = query["sql"]
-    mask = job.request.get("partMask")
-    if isinstance(mask, int):
-        for part, bit in PARTS.items():
-            if not mask & bit:
-                result.pop(part, None)
+def _as_if_thrown(job: Job, call: Call) -> Reply:
+    """A failed job as the HTTP error of its exception."""
+    failed = _failure(job)
+    code = job.failure.code if job.failure else ""
+    return _refused(
+        STATUS_OF_EXCEPTION.get(failed["exception"], 400),
+        failed.get("errorMessage") or failed["errorDetails"],
+        call,
+        code if code in ERROR_CODES else "",
+    )
 
 
-def _fit_transaction(result: dict[str, Any], job: Job, call: Call) -> None:
-    """One result per change, and a version only when a snapshot was asked for."""
-    changes = job.request.get("changes")
-    table = _table(job.request)
-    result["results"] = [
-        _change_result(change, index, table, job, call)
-        for index, change in enumerate(changes if isinstance(changes, list) else ())
-    ]
-    if str(job.request.get("createSnapshot")).lower() == "true":
-        result.setdefault("snapshotVersionNumber", 1)
-    else:
-        result.pop("snapshotVersionNumber", None)
+def _gone(call: Call) -> Reply:
+    return _refused(410, "This path is gone: update your client to one that names the table in it.", call)
 
 
-def _change_result(change: Any, index: int, table: str | None, job: Job, call: Call) -> dict[str, Any]:
-    kind = _short_name(str(change.get("concreteType"))) if isinstance(change, dict) else ""
-    schema_name = CHANGE_RESULTS.get(kind, "EntityUpdateResults")
-    made = call.sampler.make(schema_name, call.world.seed, api.name, job.number, index)
-    result: dict[str, Any] = _fitted(made, table or _table(change))
-    return result
+def _operations() -> Iterator[Operation]:
+    for pair in PAIRS:
+        yield Operation(f"Start{pair.name}", Role.SUBMIT, _start(pair))
+        yield Operation(f"Get{pair.name}", Role.STATUS, _get(pair))
+    for name in GONE:
+        yield Operation(f"Start{name}", Role.INFO, _gone)
+        yield Operation(f"Get{name}", Role.INFO, _gone)
 
 
-def _fit_preview(result: dict[str, Any], job: Job, call: Call) -> None:
-    """No fewer rows looked at than shown."""
-    result["rowsScanned"] = max(result["rowsScanned"], len(result["sampleRows"]))
-
-
-FIT: dict[str, Callable[[dict[str, Any], Job, Call], None]] = {
-    "DownloadFromTableRequest": _fit_download,
-    "QueryBundleRequest": _fit_query,
-    "TableUpdateTransactionRequest": _fit_transaction,
-    "UploadToTablePreviewRequest": _fit_preview,
-}
+api.operations |= {operation.id: operation for operation in _operations()}

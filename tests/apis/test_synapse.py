@@ -528,199 +528,6 @@ def test_a_request_may_nest_two_hundred_levels_deep(depth: int, expected: int) -
         reason(answer)
 
 
-# ---- results ----------------------------------------------------------------------------------------------------
-
-KINDS = {
-    "DownloadFromTableRequest": "DownloadFromTableResult",
-    "QueryBundleRequest": "QueryResultBundle",
-    "QueryNextPageToken": "QueryResult",
-    "TableUpdateTransactionRequest": "TableUpdateTransactionResponse",
-    "UploadToTableRequest": "UploadToTableResult",
-    "UploadToTablePreviewRequest": "UploadToTablePreviewResult",
-    "ViewColumnModelRequest": "ViewColumnModelResponse",
-}
-
-
-@pytest.mark.parametrize(("request_name", "result_name"), KINDS.items())
-def test_a_result_is_of_the_type_that_belongs_to_the_request(request_name: str, result_name: str) -> None:
-    made = result({"concreteType": TABLE + request_name, "entityId": "syn2048", "token": "x"})
-    assert made["concreteType"] == TABLE + result_name
-    assert nulls(made) == 0
-
-
-def test_every_type_that_the_document_lists_completes_with_a_result_of_its_package() -> None:
-    kit = server()
-    document = kit.front.services["synapse"].document
-    names = document["components"]["schemas"]["LaunchableRequest"]["properties"]["concreteType"]["enum"]
-    results = document["components"]["schemas"]["GenericJobResponse"]["properties"]["concreteType"]["enum"]
-    ids = {name: launch(kit, {"concreteType": name})["jobId"] for name in names}
-    kit.advance("10s")
-    made = {name: status(kit, job_id)["responseBody"]["concreteType"] for name, job_id in ids.items()}
-    assert len(set(made.values())) == len(names)
-    assert {name.rpartition(".")[0] for name in made} == {name.rpartition(".")[0] for name in made.values()}
-    assert set(results) <= set(made.values())
-
-
-def test_a_download_is_of_the_table_asked_for_and_has_a_file_of_its_own() -> None:
-    kit = server()
-    ids = [launch(kit)["jobId"] for _ in range(2)]
-    kit.advance("10s")
-    one, other = (status(kit, job_id)["responseBody"] for job_id in ids)
-    assert one["tableId"] == other["tableId"] == "syn2048"
-    assert re.fullmatch("[0-9]+", one["resultsFileHandleId"])
-    assert one["resultsFileHandleId"] != other["resultsFileHandleId"]
-    assert one["headers"]
-
-
-def test_a_result_is_the_same_each_time_it_is_read_and_in_each_run() -> None:
-    kit = server()
-    job_id = launch(kit)["jobId"]
-    kit.advance("10s")
-    assert status(kit, job_id) == status(kit, job_id)
-    assert status(kit, job_id)["responseBody"] == result(DOWNLOAD)
-
-
-def query(**more: Any) -> dict[str, Any]:
-    """The result of a query on a table."""
-    return result(
-        {"concreteType": TABLE + "QueryBundleRequest", "entityId": "syn2048", "query": {"sql": "SELECT a"}}
-        | more
-    )
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_rows_have_a_string_cell_for_each_column(seed: int) -> None:
-    request = {"concreteType": TABLE + "QueryNextPageToken", "entityId": "syn2048", "token": "x"}
-    rows = result(request, seed=seed)["queryResults"]
-    assert rows["tableId"] == "syn2048"
-    assert rows["rows"]
-    for row in rows["rows"]:
-        assert len(row["values"]) == len(rows["headers"])
-        assert all(isinstance(cell, str) for cell in row["values"])
-    assert len({row["rowId"] for row in rows["rows"]}) == len(rows["rows"])
-    assert len({header["name"] for header in rows["headers"]}) == len(rows["headers"])
-    assert {header["columnType"] for header in rows["headers"]} == {"STRING"}
-
-
-def test_the_parts_of_a_query_agree_with_each_other() -> None:
-    made = query()
-    rows = made["queryResult"]["queryResults"]
-    assert made["queryCount"] == len(rows["rows"])
-    assert made["selectColumns"] == rows["headers"]
-    assert [column["name"] for column in made["columnModels"]] == [
-        header["name"] for header in rows["headers"]
-    ]
-    assert made["combinedSql"] == "SELECT a"
-    assert made["lastUpdatedOn"] == "2030-01-01T00:00:00.000Z"
-    assert "nextPageToken" not in made["queryResult"]
-
-
-@pytest.mark.parametrize(
-    ("mask", "parts"),
-    [
-        (1, {"queryResult"}),
-        (3, {"queryResult", "queryCount"}),
-        (0x4 | 0x8 | 0x10, {"selectColumns", "maxRowsPerPage", "columnModels"}),
-        (0x20 | 0x40 | 0x80, {"facets", "sumFileSizes", "lastUpdatedOn"}),
-        (0x100 | 0x200, {"combinedSql", "actionsRequired"}),
-        (0, set()),
-    ],
-)
-def test_a_query_brings_only_the_parts_asked_for(mask: int, parts: set[str]) -> None:
-    assert query(partMask=mask).keys() == parts | {"concreteType"}
-
-
-def test_a_query_brings_all_parts_when_none_are_named() -> None:
-    assert len(query()) == 11
-
-
-def test_a_transaction_answers_each_change_in_order() -> None:
-    changes = [
-        "AppendableRowSetRequest",
-        "TableSchemaChangeRequest",
-        "UploadToTableRequest",
-        "AppendableRowSetRequest",
-    ]
-    made = result(
-        {
-            "concreteType": TABLE + "TableUpdateTransactionRequest",
-            "entityId": "syn2048",
-            "changes": [{"concreteType": TABLE + change} for change in changes],
-        }
-    )
-    assert [one["concreteType"] for one in made["results"]] == [
-        TABLE + name
-        for name in (
-            "RowReferenceSetResults",
-            "TableSchemaChangeResponse",
-            "UploadToTableResult",
-            "RowReferenceSetResults",
-        )
-    ]
-    assert made["results"][0]["rowReferenceSet"]["tableId"] == "syn2048"
-    assert "snapshotVersionNumber" not in made
-
-
-@pytest.mark.parametrize(
-    ("asked", "expected"), [(True, True), ("TRUE", True), (False, False), ("FALSE", False)]
-)
-def test_a_snapshot_has_a_version_only_when_asked_for(asked: bool | str, expected: bool) -> None:
-    request = {
-        "concreteType": TABLE + "TableUpdateTransactionRequest",
-        "changes": [],
-        "createSnapshot": asked,
-    }
-    made = result(request)
-    assert made["results"] == []
-    assert ("snapshotVersionNumber" in made) is expected
-
-
-@pytest.mark.parametrize(
-    "changes", ["none", {"a": 1}, [1], [{}], [{"concreteType": 5}], [{"concreteType": "odd"}]]
-)
-def test_odd_changes_of_a_transaction_do_no_harm(changes: Any) -> None:
-    made = result(
-        {"concreteType": TABLE + "TableUpdateTransactionRequest", "entityId": "syn7", "changes": changes}
-    )
-    assert len(made["results"]) == (len(changes) if isinstance(changes, list) else 0)
-    for one in made["results"]:
-        assert one["concreteType"] == TABLE + "EntityUpdateResults"
-        assert all(update == {"entityId": "syn7"} for update in one["updateResults"])
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_a_preview_shows_rows_for_its_columns_and_no_more_than_it_scanned(seed: int) -> None:
-    made = result(
-        {"concreteType": TABLE + "UploadToTablePreviewRequest", "uploadFileHandleId": "1"}, seed=seed
-    )
-    assert made["rowsScanned"] >= len(made["sampleRows"])
-    assert {len(row["values"]) for row in made["sampleRows"]} == {len(made["suggestedColumns"])}
-
-
-def test_a_scenario_says_the_result_and_the_type_is_filled_in() -> None:
-    kit = server("[running: 1s, succeeded: {result: {resultsFileHandleId: '42', etag: null}}]")
-    job_id = launch(kit)["jobId"]
-    kit.advance("2s")
-    assert status(kit, job_id)["responseBody"] == {
-        "concreteType": TABLE + "DownloadFromTableResult",
-        "resultsFileHandleId": "42",
-    }
-
-
-def test_a_type_in_the_result_of_a_scenario_is_kept() -> None:
-    kit = server("[running: 1s, succeeded: {result: {concreteType: com.example.Other}}]")
-    job_id = launch(kit)["jobId"]
-    kit.advance("2s")
-    assert status(kit, job_id)["responseBody"] == {"concreteType": "com.example.Other"}
-
-
-def test_a_result_that_is_no_object_is_wrapped_into_one() -> None:
-    kit = server("[running: 1s, succeeded: {result: [1, 2]}]")
-    job_id = launch(kit)["jobId"]
-    kit.advance("2s")
-    assert status(kit, job_id)["responseBody"]["result"] == [1, 2]
-
-
 # ---- reusing results --------------------------------------------------------------------------------------------
 
 REUSE = "apis:\n  synapse: {reuse_results: true}"
@@ -899,3 +706,116 @@ def test_the_token_is_asked_for_before_anything_else() -> None:
     assert kit.get(f"{JOBS}/abc").status == 401
     assert kit.get(f"{JOBS}/1").status == 401
     assert kit.post(JOBS, data="{", headers={"Content-Type": "text/plain"}).status == 401
+
+
+def test_a_token_can_be_good_for_a_while_only() -> None:
+    kit = server(more="apis:\n  synapse: {token_lifetime: 10m}")
+    job_id = launch(kit)["jobId"]
+    kit.advance("9m")
+    assert kit.get(f"{JOBS}/{job_id}", headers=TOKEN).status == 200
+    kit.advance("1m")
+    answer = kit.get(f"{JOBS}/{job_id}", headers=TOKEN)
+    assert answer.status == 401
+    assert answer.headers["www-authenticate"]
+    assert "expired" in reason(answer)
+    # Another token begins its life when it is first seen.
+    assert kit.get(f"{JOBS}/{job_id}", headers={"Authorization": "Bearer fresh"}).status == 200
+
+
+# ---- users ------------------------------------------------------------------------------------------------------
+
+PROFILE = "/synapse/repo/v1/userProfile"
+USERS = "apis:\n  synapse: {tokens: [mine], forbidden_tokens: [theirs], no_token: anonymous}"
+MINE = {"Authorization": "Bearer mine"}
+THEIRS = {"Authorization": "Bearer theirs"}
+
+
+def test_a_client_learns_who_it_is_by_its_token() -> None:
+    kit = server()
+    answer = kit.get(PROFILE, headers=TOKEN)
+    assert answer.status == 200
+    profile = answer.json()
+    assert profile.keys() == {"ownerId", "userName", "displayName", "emails"}
+    assert profile["ownerId"] == str(launch(kit)["startedByUserId"])
+    assert kit.get(PROFILE).status == 401
+
+
+def test_a_caller_without_a_token_is_the_anonymous_user_where_that_is_allowed() -> None:
+    kit = server(more=USERS)
+    profile = kit.get(PROFILE).json()
+    assert (profile["ownerId"], profile["userName"], profile["emails"]) == ("273950", "anonymous", [])
+    assert kit.post(JOBS, json=DOWNLOAD).json()["startedByUserId"] == 273950
+    assert kit.get(PROFILE, headers={"Authorization": "Bearer bad"}).status == 401
+
+
+def test_users_do_not_see_or_stop_each_others_jobs() -> None:
+    kit = server(more=USERS)
+    mine, theirs = (kit.post(JOBS, json=DOWNLOAD, headers=user).json() for user in (MINE, THEIRS))
+    assert mine["startedByUserId"] != theirs["startedByUserId"]
+    download = "/synapse/repo/v1/entity/syn2048/table/download/csv/async/get"
+    for user, own, foreign in ((MINE, mine, theirs), (THEIRS, theirs, mine)):
+        assert kit.get(f"{JOBS}/{own['jobId']}", headers=user).status == 200
+        assert kit.get(f"{download}/{own['jobId']}", headers=user).status == 202
+        for path in (
+            f"{JOBS}/{foreign['jobId']}",
+            f"{JOBS}/{foreign['jobId']}/cancel",
+            f"{download}/{foreign['jobId']}",
+        ):
+            answer = kit.get(path, headers=user)
+            assert answer.status == 403
+            reason(answer)
+    assert kit.get(f"{JOBS}/{mine['jobId']}", headers=MINE).json()["jobCanceling"] is False
+
+
+def test_a_job_that_does_not_exist_is_not_found_whoever_asks() -> None:
+    assert server(more=USERS).get(f"{JOBS}/1", headers=THEIRS).status == 404
+
+
+def test_the_results_of_another_user_are_not_reused() -> None:
+    kit = server(more=USERS.replace("tokens: [mine]", "reuse_results: true"))
+    first = kit.post(JOBS, json=DOWNLOAD, headers=MINE).json()["jobId"]
+    kit.advance("10s")
+    assert kit.post(JOBS, json=DOWNLOAD, headers=THEIRS).json()["jobId"] != first
+    assert kit.post(JOBS, json=DOWNLOAD, headers=MINE).json()["jobId"] == first
+
+
+# ---- plain text -------------------------------------------------------------------------------------------------
+
+PLAIN = {"Accept": "text/plain"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "expected"),
+    [
+        ("GET", f"{JOBS}/1", TOKEN, 404),
+        ("GET", f"{JOBS}/1/cancel", TOKEN, 404),
+        ("GET", f"{JOBS}/abc", TOKEN, 400),
+        ("GET", f"{JOBS}/1", {}, 401),
+        ("DELETE", f"{JOBS}/1", TOKEN, 405),
+        ("GET", "/synapse/repo/v1/nothing", TOKEN, 404),
+        ("POST", JOBS, TOKEN, 400),
+        ("GET", "/synapse/repo/v1/table/upload/csv/async/get/1", TOKEN, 410),
+    ],
+)
+def test_who_prefers_plain_text_gets_the_bare_reason_of_an_error(
+    plain: Kit, method: str, path: str, headers: dict[str, str], expected: int
+) -> None:
+    answer = plain.request(method, path, headers=headers | PLAIN)
+    assert answer.status == expected
+    assert answer.headers["content-type"] == "text/plain"
+    assert answer.text == reason(plain.request(method, path, headers=headers))
+
+
+def test_who_prefers_plain_text_gets_all_else_as_json_text(plain: Kit) -> None:
+    answer = plain.get(PROFILE, headers=TOKEN | PLAIN)
+    assert (answer.status, answer.headers["content-type"]) == (200, "text/plain")
+    assert answer.json() == plain.get(PROFILE, headers=TOKEN).json()
+
+
+@pytest.mark.parametrize(
+    "accept", ["*/*", "text/plain;q=0.5, application/json", "application/*, text/plain;q=0.9"]
+)
+def test_who_likes_json_as_well_gets_json(plain: Kit, accept: str) -> None:
+    answer = plain.get(f"{JOBS}/1", headers=TOKEN | {"Accept": accept})
+    assert answer.headers["content-type"] == "application/json"
+    reason(answer)
