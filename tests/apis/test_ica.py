@@ -1,4 +1,4 @@
-"""ICA task runs as their clients see them: create, get, abort, heartbeat, lists and their tokens, errors."""
+"""ICA task runs as their clients see them: create, get, abort, heartbeat, lists and their tokens, credentials, errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 import pytest
 
 from simulator.apis.contract import Kind, Problem
-from simulator.apis.ica import WORDS, error
+from simulator.apis.ica import WORDS, api, error
 from simulator.engine.job import State
 from simulator.engine.world import Limits
 from tests.kit import Answer, Kit
@@ -528,9 +528,142 @@ def test_details_of_a_failure_are_in_the_logs_and_long_ones_are_cut_in_the_statu
 
 
 @pytest.mark.parametrize("state", ["pending", "running", "completed", "aborted"])
-def test_only_a_failed_run_has_status_details(state: str) -> None:
+def test_a_run_that_has_nothing_to_say_has_no_status_details(state: str) -> None:
     kit, run_id = run_in(state)
     assert "statusDetails" not in get(kit, run_id)
+
+
+def talking(end: str) -> Kit:
+    """A server whose runs say what they are at for five seconds, and end like this."""
+    script = """
+      - {queued: 1s, message: Waiting for a machine}
+      - {running: 1s, message: Copying}
+      - running: 1s
+      - {retrying: 1s, message: The node was taken away.}
+      - {running: 1s, message: Copying again}
+      - """
+    return Kit(f"jobs:\n  - script:{script}{end}\n", apis=("ica",))
+
+
+def test_status_details_say_what_a_run_is_at_while_it_goes_on() -> None:
+    kit = talking("succeeded")
+    run_id = create(kit)["id"]
+    seen = []
+    for _ in range(6):
+        run = get(kit, run_id)
+        seen.append((run["status"], run.get("statusDetails")))
+        assert page(kit)["items"][0].get("statusDetails") == run.get("statusDetails")
+        kit.advance("1s")
+    assert seen == [
+        ("Pending", "Waiting for a machine"),
+        ("Running", "Copying"),
+        ("Running", "Copying"),
+        ("Running", "The node was taken away."),
+        ("Running", "Copying again"),
+        ("Completed", None),
+    ]
+
+
+def test_status_details_of_a_failed_run_are_the_reason_and_not_what_it_said_last() -> None:
+    kit = talking("failed: {error: {message: Killed.}}")
+    run_id = create(kit)["id"]
+    kit.advance("10s")
+    assert get(kit, run_id)["statusDetails"] == "Killed."
+
+
+def test_an_aborted_run_no_longer_says_what_it_is_at() -> None:
+    kit = talking("succeeded")
+    run_id = create(kit)["id"]
+    kit.advance("1s")
+    assert "statusDetails" not in abort(kit, run_id).json()
+    assert "statusDetails" not in get(kit, run_id)
+
+
+def test_a_completed_run_may_have_something_to_say() -> None:
+    kit = talking("succeeded: {message: With two warnings}")
+    run_id = create(kit)["id"]
+    kit.advance("10s")
+    assert get(kit, run_id)["statusDetails"] == "With two warnings"
+
+
+def test_each_attempt_has_its_own_log() -> None:
+    kit = talking("failed: {error: {code: out_of_memory, message: Killed., details: exit 137}}")
+    run_id = create(kit)["id"]
+    kit.advance("3s")
+    (first,) = get(kit, run_id)["logs"]
+    assert (first["startTime"][17:], first["endTime"][17:]) == ("01.000Z", "03.000Z")
+    assert (first["error"], first["errorDetails"]) == ("Failed", "The node was taken away.")
+    assert first["stdout"].endswith(f"/{run_id}/stdout-0.log")
+    kit.advance("1s")
+    logs = get(kit, run_id)["logs"]
+    assert logs == [first, {"startTime": "2030-01-01T00:00:04.000Z"}]
+    kit.advance("1s")
+    run = get(kit, run_id)
+    again, second = run["logs"]
+    assert again == first
+    assert (second["startTime"][17:], second["endTime"][17:]) == ("04.000Z", "05.000Z")
+    assert (second["error"], second["errorDetails"]) == ("OutOfMemory", "exit 137")
+    assert second["stderr"].endswith(f"/{run_id}/stderr-1.log")
+    assert run["execution"]["retryCount"] == len(run["logs"]) - 1
+
+
+def test_an_attempt_that_never_ran_has_a_log_all_the_same() -> None:
+    kit = server("[running: 1s, retrying: 2s, failed]")
+    run_id = create(kit)["id"]
+    kit.advance("5s")
+    first, second = get(kit, run_id)["logs"]
+    assert (first["startTime"][17:], first["endTime"][17:]) == ("00.000Z", "01.000Z")
+    assert second["startTime"] == second["endTime"] == "2030-01-01T00:00:03.000Z"
+    assert second["error"]
+
+
+def test_a_run_aborted_between_two_attempts_has_the_log_of_the_first() -> None:
+    kit, run_id = run_in("retrying")
+    abort(kit, run_id)
+    (log,) = get(kit, run_id)["logs"]
+    assert (log["startTime"][17:], log["endTime"][17:]) == ("01.000Z", "02.000Z")
+
+
+def test_a_run_that_goes_back_to_pending_goes_on_with_its_log() -> None:
+    kit = server("[running: 1s, queued: 1s, running: 1s, succeeded]")
+    run_id = create(kit)["id"]
+    kit.advance("1s")
+    assert get(kit, run_id)["status"] == "Pending"
+    assert get(kit, run_id)["logs"] == [{"startTime": "2030-01-01T00:00:00.000Z"}]
+    kit.advance("5s")
+    (log,) = get(kit, run_id)["logs"]
+    assert (log["startTime"][17:], log["endTime"][17:]) == ("00.000Z", "03.000Z")
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("complete", {"startTime", "endTime", "error", "errorDetails", "stdout", "stderr"}),
+        ("without_urls", {"startTime", "endTime", "error", "errorDetails"}),
+        ("missing", None),
+    ],
+)
+def test_the_logs_of_a_failed_run_may_be_incomplete_or_missing(
+    setting: str, expected: set[str] | None
+) -> None:
+    more = f"apis:\n  ica: {{failed_logs: {setting}}}"
+    kit = server(SCRIPTS["failed"], more)
+    run_id = create(kit)["id"]
+    kit.advance("2s")
+    assert get(kit, run_id)["logs"] == [{"startTime": "2030-01-01T00:00:01.000Z"}]
+    kit.advance("10s")
+    run = get(kit, run_id)
+    assert run["status"] == "Failed"
+    assert ([set(log) for log in run["logs"]] if "logs" in run else None) == (expected and [expected])
+
+
+@pytest.mark.parametrize("state", ["completed", "aborted"])
+@pytest.mark.parametrize("setting", ["without_urls", "missing"])
+def test_only_failed_runs_lose_their_logs(state: str, setting: str) -> None:
+    kit = server(SCRIPTS[state], f"apis:\n  ica: {{failed_logs: {setting}}}")
+    run_id = create(kit)["id"]
+    kit.advance("10s")
+    assert get(kit, run_id)["logs"][0]["stdout"]
 
 
 @pytest.mark.parametrize("end", ["succeeded", "failed"])
@@ -933,6 +1066,124 @@ def test_an_unknown_parameter_is_ignored() -> None:
     assert names(varied(), colour="red") == ["b", "a", "c", "a"]
 
 
+# ---- credentials ------------------------------------------------------------------------------------------------
+
+OF_A_TASK = "/ica/v1/tasks/tdn.0a1b2c3d4e5f60718293a4b5c6d7e8f9"
+OF_A_VERSION = f"{OF_A_TASK}/versions/tvn.0a1b2c3d4e5f60718293a4b5c6d7e8f9"
+READING = {
+    "ListTaskRuns": ("GET", RUNS),
+    "GetTaskRun": ("GET", f"{RUNS}/{UNKNOWN}"),
+    "ListTasks": ("GET", "/ica/v1/tasks"),
+    "GetTask": ("GET", OF_A_TASK),
+    "ListTaskVersions": ("GET", f"{OF_A_TASK}/versions"),
+    "GetTaskVersion": ("GET", OF_A_VERSION),
+}
+CHANGING = {
+    "CreateTaskRun": ("POST", RUNS),
+    "AbortTaskRun": ("PUT", f"{RUNS}/{UNKNOWN}:abort"),
+    "HeartbeatTaskRun": ("POST", f"{RUNS}/{UNKNOWN}:heartbeat"),
+    "CreateTask": ("POST", "/ica/v1/tasks"),
+    "UpdateTask": ("PATCH", OF_A_TASK),
+    "CreateTaskVersion": ("POST", f"{OF_A_TASK}/versions"),
+    "UpdateTaskVersion": ("PATCH", OF_A_VERSION),
+    "LaunchTaskRun": ("POST", f"{OF_A_VERSION}:launch"),
+}
+MEMBERS = {"CreateTask": {"name": "a"}, "CreateTaskVersion": {"version": "a"}}
+TEAM = "apis:\n  ica: {tokens: [writer], read_only_tokens: [reader], foreign_tokens: [stranger]}"
+
+
+def ask(kit: Kit, operation: str, token: str) -> Answer:
+    """The answer of any operation to the holder of this token."""
+    method, path = (READING | CHANGING)[operation]
+    headers = {"Authorization": f"Bearer {token}"}
+    return kit.request(method, path, json=MEMBERS.get(operation), headers=headers)
+
+
+@pytest.fixture(scope="module")
+def team() -> Kit:
+    """A server that knows who may do what."""
+    return server(more=TEAM)
+
+
+def test_every_operation_is_asked_with_every_kind_of_token() -> None:
+    assert READING.keys() | CHANGING.keys() == api.operations.keys()
+
+
+@pytest.mark.parametrize("operation", [*READING, *CHANGING])
+def test_a_named_token_may_do_everything_and_an_unnamed_one_nothing(operation: str) -> None:
+    kit = server(more=TEAM)
+    assert ask(kit, operation, "writer").status in (200, 201, 404)
+    assert ask(kit, operation, "nobody").status == 401
+
+
+@pytest.mark.parametrize("operation", READING)
+def test_a_read_only_token_reads(team: Kit, operation: str) -> None:
+    assert ask(team, operation, "reader").status == ask(team, operation, "writer").status
+
+
+@pytest.mark.parametrize("operation", CHANGING)
+def test_a_read_only_token_changes_nothing(team: Kit, operation: str) -> None:
+    before = team.world.snapshot()
+    answer = ask(team, operation, "reader")
+    assert answer.status == 403
+    assert code(answer) == "Forbidden"
+    assert team.world.snapshot() == before
+
+
+@pytest.mark.parametrize("operation", [*READING, *CHANGING])
+def test_a_token_of_another_project_is_forbidden_everything(team: Kit, operation: str) -> None:
+    answer = ask(team, operation, "stranger")
+    assert answer.status == 403
+    assert code(answer) == "Forbidden"
+    assert "www-authenticate" not in answer.headers
+
+
+def test_a_token_of_another_project_is_forbidden_before_anything_else_is_looked_at(team: Kit) -> None:
+    headers = {"Authorization": "Bearer stranger"}
+    assert team.post(RUNS, data="{", headers=headers | {"Content-Type": "text/plain"}).status == 403
+    assert team.get(f"{RUNS}?pageSize=0", headers=headers).status == 403
+
+
+def test_a_client_falls_back_from_its_read_only_token_to_a_better_one() -> None:
+    kit = server("[running: 1h, succeeded]", "apis:\n  ica: {read_only_tokens: [reader]}")
+    run_id = create(kit)["id"]
+    statuses = [
+        kit.put(f"{RUNS}/{run_id}:abort", headers={"Authorization": f"Bearer {token}"}).status
+        for token in ("reader", "any other")
+    ]
+    assert statuses == [403, 200]
+
+
+def test_a_token_expires_in_the_middle_of_polling_and_a_fresh_one_goes_on() -> None:
+    kit = server("[running: 1h, succeeded]", "apis:\n  ica: {token_lifetime: 10m}")
+    run_id = create(kit)["id"]
+    statuses = []
+    for _ in range(4):
+        kit.advance("4m")
+        answer = kit.get(f"{RUNS}/{run_id}", headers=TOKEN)
+        statuses.append(answer.status)
+    assert statuses == [200, 200, 401, 401]
+    assert code(answer) == "Unauthorized"
+    assert "expired" in answer.json()["message"]
+    assert answer.headers["www-authenticate"] == "Bearer"
+    fresh = kit.get(f"{RUNS}/{run_id}", headers={"Authorization": "Bearer fresh"})
+    assert (fresh.status, fresh.json()["status"]) == (200, "Running")
+
+
+def test_a_token_lasts_for_ever_unless_a_scenario_says_otherwise() -> None:
+    kit, run_id = run_in("running")
+    kit.advance("240h")
+    assert get(kit, run_id)["status"] == "Completed"
+
+
+def test_the_token_of_a_heartbeat_lasts_as_long_as_tokens_do() -> None:
+    kit = server(more="apis:\n  ica: {token_lifetime: 90s}")
+    run_id = create(kit)["id"]
+    kit.advance("5s")
+    claims = json.loads(urlsafe_b64decode(heartbeat(kit, run_id).json()["jwt"].split(".")[1] + "=="))
+    assert claims["exp"] - claims["iat"] == 90
+
+
 # ---- errors -----------------------------------------------------------------------------------------------------
 
 OPERATIONS = [
@@ -1003,7 +1254,7 @@ def test_a_full_world_is_unavailable() -> None:
     assert code(answer) == "ServiceUnavailable"
 
 
-@pytest.mark.parametrize("path", ["/ica/v1", "/ica/v1/tasks", "/ica/v2/tasks/runs", f"{RUNS}/{UNKNOWN}/logs"])
+@pytest.mark.parametrize("path", ["/ica/v1", "/ica/v1/task", "/ica/v2/tasks/runs", f"{RUNS}/{UNKNOWN}/logs"])
 def test_a_path_that_is_not_there_is_not_found(plain: Kit, path: str) -> None:
     answer = plain.get(path, headers=TOKEN)
     assert answer.status == 404
@@ -1019,6 +1270,7 @@ def test_a_path_that_is_not_there_is_not_found(plain: Kit, path: str) -> None:
         ("PATCH", f"/{UNKNOWN}"),
         ("POST", f"/{UNKNOWN}:abort"),
         ("PUT", f"/{UNKNOWN}:heartbeat"),
+        ("PATCH", ""),
     ],
 )
 def test_a_wrong_method_is_not_allowed(plain: Kit, method: str, path: str) -> None:
@@ -1029,6 +1281,39 @@ def test_a_wrong_method_is_not_allowed(plain: Kit, method: str, path: str) -> No
 
 
 def test_a_broken_service_answers_with_an_empty_code() -> None:
-    reply = error(Problem(Kind.INTERNAL, "Something went wrong."), None)
+    reply = error(Problem(Kind.INTERNAL, "Something went wrong."), server().call("ica"))
     assert reply.status == 500
     assert reply.body == {"code": "", "message": "Something went wrong."}
+
+
+SPELT = {
+    "Name": "align",
+    "EXECUTION": {
+        "Image": {"Name": "ubuntu"},
+        "Inputs": [{"Path": "/a", "URL": "gds://a", "Credentials": {"AWS_KEY": "x"}}],
+        "Environment": {"Variables": {"Path": "/bin"}, "Resources": {"Type": "standard", "Size": "small"}},
+    },
+}
+
+
+def test_properties_in_another_case_are_read_only_when_a_scenario_says_so() -> None:
+    scenario = "apis: {ica: {ignore_case: true}}\njobs: [{script: [running: 1s, succeeded]}]"
+    run = Kit(scenario).post("/ica/v1/tasks/runs", json=SPELT, headers=TOKEN)
+    assert run.status == 201
+    shown = run.json()
+    assert (shown["name"], shown["sizeOfResource"]) == ("align", "small")
+    assert shown["execution"]["image"] == {"name": "ubuntu"}
+    (mount,) = shown["execution"]["inputs"]
+    assert (mount["path"], mount["url"]) == ("/a", "gds://a")
+    # The keys of a map are the client's own.
+    assert shown["execution"]["environment"]["variables"] == {"Path": "/bin"}
+    plain = Kit().post("/ica/v1/tasks/runs", json=SPELT, headers=TOKEN)
+    assert plain.status == 201
+    assert "name" not in plain.json()
+
+
+def test_what_is_wrong_in_another_case_is_as_wrong() -> None:
+    scenario = "apis: {ica: {ignore_case: true}}\njobs: [{script: [running: 1s, succeeded]}]"
+    for body in ({"Execution": {"Image": {"Tag": "1"}}}, {"NAME": 7}, {"Execution": {"Args": "x"}}):
+        answer = Kit(scenario).post("/ica/v1/tasks/runs", json=body, headers=TOKEN)
+        assert answer.status == 400, body
