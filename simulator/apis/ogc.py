@@ -1,156 +1,180 @@
 """OGC API - Processes 1.0: a process is executed as a job, the job is followed, its results are fetched, it is dismissed.
 
-Words and tables: the OGC sheet. Two processes are served: `echo`, shaped so that the standard's own test suite can drive
-it, and `fail`. Their inputs are checked before a job is made, as the standard wants. Results are what came in, unwrapped to
-plain values, because known clients stumble over qualified ones; they are read from the request, so nothing is stored twice.
-Executing synchronously, filters of the list and callbacks are not served.
+Words and tables: the OGC sheet. An execution is synchronous unless the client prefers otherwise or the process offers only the
+other way, as the standard wants; behind either stands a job. What makes an answer is in the modules beside this one: processes
+and their inputs, preferences, results, the list, callbacks, and the flavour of one server in use.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from http import HTTPStatus
-from typing import Any
+from datetime import timedelta
 
-from simulator.apis.contract import (
-    Api,
-    Call,
-    Kind,
-    Problem,
-    Refusal,
-    Reply,
-    Role,
-    Setting,
-    iso,
-    status_of,
+from simulator.apis import ogc_unity as unity
+from simulator.apis.contract import Api, Call, Later, Problem, Refusal, Reply, Role, Setting, status_of
+from simulator.apis.ogc_callbacks import announce, subscribed
+from simulator.apis.ogc_list import find, paging
+from simulator.apis.ogc_pages import page, wants_html
+from simulator.apis.ogc_prefer import Preferences, read_preferences
+from simulator.apis.ogc_processes import (
+    PROCESSES,
+    Process,
+    description,
+    no_such_process,
+    read_inputs,
+    selected,
+    summary,
 )
-from simulator.engine.command import Cancel, Submit
+from simulator.apis.ogc_results import as_asked, as_document, one_output, unavailable
+from simulator.apis.ogc_wire import (
+    API,
+    EXCEPTION,
+    HTML,
+    JSON,
+    REL,
+    WORDS,
+    exception,
+    job_url,
+    link,
+    status_info,
+)
+from simulator.engine.command import Cancel, Remove, Submit
 from simulator.engine.draw import draw_uuid
 from simulator.engine.errors import UnknownJob
-from simulator.engine.job import Failure, Job, State
+from simulator.engine.job import Job, State
 from simulator.engine.rules import Rules, cancel_active
 from simulator.engine.script import CancelEffect
 
-WORDS = {
-    State.DELAYED: "accepted",
-    State.QUEUED: "accepted",
-    State.RUNNING: "running",
-    State.RETRYING: "running",
-    State.CANCELLING: "running",
-    State.SUCCEEDED: "successful",
-    State.FAILED: "failed",
-    State.CANCELLED: "dismissed",
-}
-JSON = "application/json"
-EXCEPTION = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/"
-REL = "http://www.opengis.net/def/rel/ogc/1.0/"
-# Python releases disagree about these two phrases.
-TITLES = {413: "Content Too Large", 414: "URI Too Long"}
+OPENAPI = "application/vnd.oai.openapi+json;version=3.0"
+CONFORMANCE = "http://www.opengis.net/spec/ogcapi-processes-1/1.0/conf/"
+CLASSES = ("core", "ogc-process-description", "json", "oas30", "job-list", "callback", "dismiss")
 
 
 def error(refusal: Refusal, call: Call) -> Reply:
-    """An exception as plain application/json: known clients do not read application/problem+json."""
+    """Every refusal is an exception."""
+    if unity.speaks(call):
+        if unity.overlooks(refusal):
+            reply = api.operations[call.operation].handler(call)
+            assert isinstance(reply, Reply)
+            return reply
+        return unity.error(refusal, call)
     if isinstance(refusal, UnknownJob):
         if refusal.removed and call.settings["after_removal"] == "gone":
-            return _exception(410, f'Job "{refusal.job_id}" was removed.')
+            return exception(410, f'Job "{refusal.job_id}" was removed.')
         detail = f'There is no job "{refusal.job_id}".'
-        return _exception(404, detail, type_=f"{EXCEPTION}no-such-job", title="No such job")
+        return exception(404, detail, type_=f"{EXCEPTION}no-such-job", title="No such job")
     status = status_of(refusal)
-    type_ = "InvalidParameterValue" if status == 400 else "about:blank"
-    return _exception(status, str(refusal), type_=type_)
-
-
-def _exception(status: int, detail: str, *, type_: str = "about:blank", title: str | None = None) -> Reply:
-    title = title or TITLES.get(status) or HTTPStatus(status).phrase
-    return Reply(status, {"type": type_, "title": title, "status": status, "detail": detail})
+    return exception(status, str(refusal), type_="InvalidParameterValue" if status == 400 else "about:blank")
 
 
 api = Api(
-    name="ogc",
+    name=API,
     title="OGC API - Processes",
     document="ogc.yaml",
     rules=Rules(
-        identify=lambda seed, number: draw_uuid(seed, "ogc", number),
+        identify=lambda seed, number: draw_uuid(seed, API, number),
         cancel=cancel_active(finished=CancelEffect.REMOVED),
+        remove_in=frozenset(State),
     ),
     words=WORDS,
     error=error,
+    announce=announce,
     settings={
         "after_removal": Setting(
             str,
             "not_found",
             "what a job answers after a second DELETE removed it: 404 (not_found) or 410 (gone)",
             choices=("not_found", "gone"),
-        )
+        ),
+        "flavour": Setting(
+            str,
+            "standard",
+            "whom to be like: the standard, or a Unity SPS server with its deviations",
+            choices=("standard", "unity"),
+        ),
+        "sync_timeout": Setting(
+            timedelta,
+            60_000,
+            "how long a synchronous execution waits for its job at most; then it answers 500, and the job goes on",
+        ),
+        "callback_hosts": Setting(
+            list,
+            ("127.0.0.1", "localhost", "::1"),
+            "hosts at which subscribers of jobs may be called back; nobody else ever is",
+        ),
     },
 )
 
 
-# ---- processes --------------------------------------------------------------------------------------------------
+# ---- the API itself -------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
-    """What can be executed. Its outputs are its inputs.
+@api.operation(Role.INFO)
+def get_landing_page__get(call: Call) -> Reply:
+    """Where everything is."""
+    base = call.base_url
+    links = [
+        link(f"{base}/", "self"),
+        link(f"{base}/?f=html", "alternate", HTML),
+        link(f"{base}/api", "service-desc", OPENAPI),
+        link(f"{base}/ui/", "service-doc", HTML),
+        link(f"{base}/conformance", f"{REL}conformance"),
+        link(f"{base}/processes", f"{REL}processes"),
+        link(f"{base}/jobs", f"{REL}job-list"),
+    ]
+    if unity.speaks(call):
+        links = unity.landing_links(links)
+    if wants_html(call, JSON):
+        return page(api.title, [(one["href"], one["rel"].rpartition("/")[2]) for one in links])
+    told = "Processes that are executed as jobs, simulated by understudy."
+    return Reply(200, {"title": api.title, "description": told, "links": links}, media_type=JSON)
 
-    `inputs` are schemas by name, in the order of the description. They use few keywords on purpose (`type`, `items`,
-    `minimum`, `maximum`, `contentMediaType`): these are the ones checked here, and richer ones break known clients.
-    """
 
-    id: str
-    title: str
-    description: str
-    inputs: Mapping[str, dict[str, Any]]
-    titles: Mapping[str, str]
-    required: frozenset[str] = frozenset()
-    failure: Failure | None = None
-    """Its jobs can only fail, with this."""
+@api.operation(Role.INFO)
+def get_api_api_get(call: Call) -> Reply:
+    """The document of this API, as it is served here."""
+    if wants_html(call, OPENAPI, JSON):
+        return page(
+            api.title, [(f"{call.base_url}/ui/", "Swagger UI"), (f"{call.base_url}/api?f=json", "OpenAPI")]
+        )
+    media_type = call.preferred((OPENAPI, JSON)) or OPENAPI
+    return Reply(200, {**call.document, "servers": [{"url": call.base_url}]}, media_type=media_type)
 
 
-# The order matters, and that only the first is required: the standard's test suite makes its requests from it.
-INPUTS: dict[str, dict[str, Any]] = {
-    "message": {"type": "string"},
-    "pause": {"type": "integer", "minimum": 0, "maximum": 31_536_000},
-    "file": {"type": "string", "contentMediaType": "image/tiff", "contentEncoding": "binary"},
-    "numbers": {"type": "array", "items": {"type": "integer"}},
-}
-INPUT_TITLES = {
-    "message": "A text",
-    "pause": "Seconds the job takes at least",
-    "file": "A picture, or a link to one",
-    "numbers": "Whole numbers",
-}
-PROCESSES = {
-    process.id: process
-    for process in (
-        Process(
-            id="echo",
-            title="Echo",
-            description="Gives its inputs back as outputs of the same names.",
-            inputs=INPUTS,
-            titles=INPUT_TITLES,
-            required=frozenset({"message"}),
-        ),
-        Process(
-            id="fail",
-            title="Fail",
-            description="Takes the inputs of echo, all optional, and fails.",
-            inputs=INPUTS,
-            titles=INPUT_TITLES,
-            failure=Failure("The process gave up."),
-        ),
-    )
-}
+@api.operation(Role.INFO)
+def get_conformance_conformance_get(call: Call) -> Reply:
+    """The classes of the standard that are implemented."""
+    names = unity.CLASSES if unity.speaks(call) else CLASSES
+    classes = [f"{CONFORMANCE}{name}" for name in names]
+    if wants_html(call, JSON):
+        return page("Conformance", [(one, one) for one in classes])
+    return Reply(200, {"conformsTo": classes}, media_type=JSON)
+
+
+@api.operation(Role.INFO)
+def get_health_health_get(call: Call) -> Reply:
+    """All is well."""
+    return Reply(200, {"status": "OK"})
+
+
+# ---- processes ------------------------------------------------------------------------------------------------------
 
 
 @api.operation(Role.INFO)
 def get_processes_processes_get(call: Call) -> Reply:
     """What can be executed, in short."""
-    summaries = [_summary(call, process) for process in PROCESSES.values()]
-    links = [_link(f"{call.base_url}/processes", "self")]
+    summaries = [summary(call, process) for process in PROCESSES.values()]
+    if unity.speaks(call):
+        return unity.process_list(summaries)
+    links = [link(f"{call.base_url}/processes", "self")]
     return Reply(200, {"processes": summaries[: call.params["limit"]], "links": links})
+
+
+@api.operation(Role.INFO)
+def get_api_processes_api_processes_list_get(call: Call) -> Reply:
+    """The ids of all processes, as a schema."""
+    if wants_html(call, JSON):
+        return page("Processes", [(f"{call.base_url}/processes/{id_}", id_) for id_ in PROCESSES])
+    return Reply(200, {"type": "string", "enum": list(PROCESSES)}, media_type=JSON)
 
 
 @api.operation(Role.INFO)
@@ -158,198 +182,127 @@ def get_process_description_processes__processId__get(call: Call) -> Reply:
     """One process with its inputs and outputs."""
     process = PROCESSES.get(call.params["processId"])
     if process is None:
-        return _no_such_process(call)
-    summary = _summary(call, process)
-    execute = _link(f"{call.base_url}/processes/{process.id}/execution", f"{REL}execute")
-    inputs = {
-        name: {
-            "title": process.titles[name],
-            "schema": schema,
-            "minOccurs": int(name in process.required),
-            "maxOccurs": 1,
-        }
-        for name, schema in process.inputs.items()
-    }
-    outputs = {
-        name: {"title": f"What came as {name}", "schema": schema} for name, schema in process.inputs.items()
-    }
-    links = [*summary.pop("links"), execute]
-    return Reply(200, {**summary, "inputs": inputs, "outputs": outputs, "links": links})
+        return (
+            unity.no_such_process(call) if unity.speaks(call) else no_such_process(call.params["processId"])
+        )
+    return Reply(200, description(call, process))
 
 
-def _summary(call: Call, process: Process) -> dict[str, Any]:
-    return {
-        "id": process.id,
-        "version": "1.0.0",
-        "title": process.title,
-        "description": process.description,
-        "jobControlOptions": ["async-execute", "dismiss"],
-        "outputTransmission": ["value"],
-        "links": [_link(f"{call.base_url}/processes/{process.id}", "self")],
-    }
-
-
-def _no_such_process(call: Call) -> Reply:
-    detail = f'There is no process "{call.params["processId"]}"; there are {", ".join(PROCESSES)}.'
-    return _exception(404, detail, type_=f"{EXCEPTION}no-such-process", title="No such process")
-
-
-# ---- execution --------------------------------------------------------------------------------------------------
+# ---- execution ------------------------------------------------------------------------------------------------------
 
 
 @api.operation(Role.SUBMIT)
-def execute_processes__processId__execution_post(call: Call) -> Reply:
-    """Make a job and answer at once; bad inputs are refused here and never become a failed job."""
+def execute_processes__processId__execution_post(call: Call) -> Reply | Later:
+    """Make a job, and answer with it or, when it has ended, with its results; bad inputs never become a job."""
     process = PROCESSES.get(call.params["processId"])
     if process is None:
-        return _no_such_process(call)
-    values = _read_inputs(process, call.body)
-    # Asked for now so that an output which does not exist is refused now, too.
-    _selected(process, call.body)
-    pause = values.get("pause", 0)
-    job = call.world.apply(
+        return (
+            unity.no_such_process(call) if unity.speaks(call) else no_such_process(call.params["processId"])
+        )
+    job = _submit(call, process)
+    if unity.speaks(call):
+        return unity.executed(call, status_info(call, job))
+    prefer = read_preferences(call.params.get("prefer", ""))
+    if prefer.is_async(process.options):
+        return _accepted(call, job, "respond-async" if prefer.respond_async else None)
+    return _when_done(call, process, job, prefer)
+
+
+def _submit(call: Call, process: Process) -> Job:
+    """Make the job of an execution.
+
+    Raises:
+        Problem: an input does not fit, or an output does not exist.
+    """
+    try:
+        pause = read_inputs(process, call.body).get("pause", 0)
+        # Asked for now so that an output which does not exist is refused now, too.
+        selected(process, call.body)
+    except Problem:
+        if not unity.speaks(call):
+            raise
+        pause = 0
+    return call.world.apply(
         Submit(
-            api=api.name,
+            api=API,
             kind=process.id,
             request=call.body,
+            labels=process.labels,
             lasts_ms=0 if isinstance(pause, dict) else int(pause) * 1000,
             fails_with=process.failure,
+            **subscribed(call),
         )
     )
-    headers = {"Location": _job_url(call, job)}
-    if "respond-async" in _preferences(call.params.get("prefer", "")):
-        headers["Preference-Applied"] = "respond-async"
-    return Reply(201, status_info(call, job), headers)
 
 
-def _preferences(header: str) -> set[str]:
-    """Names of the preferences in a Prefer header, lower case; values, parameters and blanks around them left out."""
-    without_texts = re.sub(r'"[^"]*"', "", header)
-    return {re.split("[=;]", preference)[0].strip().lower() for preference in without_texts.split(",")}
+def _accepted(call: Call, job: Job, applied: str | None) -> Reply:
+    """The answer of an asynchronous execution; `applied` is the preference that led to it."""
+    headers = {"Location": job_url(call, job)}
+    if applied is not None:
+        headers["Preference-Applied"] = applied
+    return Reply(201, status_info(call, job), headers, JSON)
 
 
-def _read_inputs(process: Process, body: Mapping[str, Any]) -> dict[str, Any]:
-    """The values given, by input in the order of the description: qualified ones unwrapped, nulls left out.
+def _when_done(call: Call, process: Process, job: Job, prefer: Preferences) -> Later:
+    """The answer of a synchronous execution, when the job has ended or the patience of client or server has."""
+    patience_ms = call.settings["sync_timeout"]
+    may_become_async = prefer.may_become_async(process.options)
+    if may_become_async and prefer.wait_seconds is not None:
+        patience_ms = min(patience_ms, prefer.wait_seconds * 1000)
+    until_ms = call.now_ms + patience_ms
+    waited = f"wait={prefer.wait_seconds}" if may_become_async else None
 
-    Raises:
-        Problem: a required input is missing, or a value does not fit.
-    """
-    given = {name: value for name, value in (body.get("inputs") or {}).items() if value is not None}
-    _refuse_unknown(process, "inputs", given)
-    missing = [name for name in process.inputs if name in process.required and name not in given]
-    if missing:
-        raise _misfit(
-            f"inputs/{missing[0]}", f'the input "{missing[0]}" of process "{process.id}" is missing'
-        )
-    return {
-        name: _read_value(name, given[name], schema)
-        for name, schema in process.inputs.items()
-        if name in given
-    }
+    def answer() -> Reply | None:
+        now = call.world.job(API, job.id)
+        if now.state.is_final:
+            return _also_applied(unavailable(now) or as_asked(call, now, prefer), waited)
+        if call.now_ms < until_ms:
+            return None
+        return _accepted(call, now, waited) if may_become_async else _too_slow(call, now, patience_ms)
 
-
-def _read_value(name: str, given: Any, schema: Mapping[str, Any]) -> Any:
-    """A plain value, also of a qualified one; or a link, whose target nobody looks at."""
-    wanted_type = schema.get("contentMediaType")
-    if isinstance(given, dict):
-        for media_type in _media_types(given):
-            if wanted_type is not None and media_type.split(";")[0].strip().lower() != wanted_type:
-                raise _misfit(f"inputs/{name}", f'the input "{name}" is {wanted_type}, not {media_type}')
-        if isinstance(given.get("href"), str):
-            members = ("href", "rel", "type", "hreflang", "title")
-            return {member: given[member] for member in members if given.get(member) is not None}
-        if "value" not in given:
-            raise _misfit(f"inputs/{name}", f'the input "{name}" is an object without "value" or "href"')
-        given = given["value"]
-    if not _fits(given, schema):
-        raise _misfit(f"inputs/{name}", f'the input "{name}" does not fit its schema: {_in_words(schema)}')
-    return given
+    return Later(answer, until_ms)
 
 
-def _media_types(given: Mapping[str, Any]) -> list[str]:
-    """What a link or a qualified value says about its media type; clients say it in one of three places."""
-    form = given.get("format")
-    said = [
-        given.get("mediaType"),
-        given.get("type"),
-        form.get("mediaType") if isinstance(form, dict) else None,
-    ]
-    return [media_type for media_type in said if isinstance(media_type, str)]
+def _also_applied(reply: Reply, preference: str | None) -> Reply:
+    if preference is not None and reply.status < 300:
+        names = filter(None, [preference, reply.headers.get("Preference-Applied")])
+        reply.headers = {**reply.headers, "Preference-Applied": ", ".join(names)}
+    return reply
 
 
-def _fits(value: Any, schema: Mapping[str, Any]) -> bool:
-    match schema["type"]:
-        case "string":
-            return isinstance(value, str)
-        case "array":
-            return isinstance(value, list) and all(_fits(item, schema["items"]) for item in value)
-        case _:
-            whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-            within = whole and schema.get("minimum", value) <= value <= schema.get("maximum", value)
-            return within and not isinstance(value, bool)
+def _too_slow(call: Call, job: Job, patience_ms: int) -> Reply:
+    """A job that outlives the patience of the server; the standard has no status of its own for it."""
+    detail = f'Job "{job.id}" is {WORDS[job.state]} after {patience_ms / 1000:g} s and goes on: {job_url(call, job)}'
+    return exception(500, detail, title="Execution takes too long")
 
 
-def _in_words(schema: Mapping[str, Any]) -> str:
-    if schema["type"] == "array":
-        return f"an array, each item {_in_words(schema['items'])}"
-    limits = f" from {schema['minimum']} to {schema['maximum']}" if "minimum" in schema else ""
-    return f"{schema['type']}{limits}"
-
-
-def _selected(process: Process, body: Mapping[str, Any]) -> list[str]:
-    """The outputs wanted, all of them when none is named.
-
-    Raises:
-        Problem: the process has no such output.
-    """
-    wanted = body.get("outputs") or process.inputs
-    _refuse_unknown(process, "outputs", wanted)
-    return [name for name in process.inputs if name in wanted]
-
-
-def _refuse_unknown(process: Process, member: str, named: Mapping[str, Any]) -> None:
-    for name in named:
-        if name not in process.inputs:
-            known = ", ".join(process.inputs)
-            raise _misfit(member, f'process "{process.id}" has no "{name}" in {member}; it has {known}')
-
-
-def _misfit(place: str, detail: str) -> Problem:
-    return Problem(Kind.BAD_BODY, detail, where="body", pointer=f"/{place}")
-
-
-# ---- jobs -------------------------------------------------------------------------------------------------------
+# ---- jobs -----------------------------------------------------------------------------------------------------------
 
 
 @api.operation(Role.LIST)
 def get_jobs_jobs_get(call: Call) -> Reply:
     """One page of jobs, newest first."""
-    limit, offset = call.params["limit"], call.params["offset"]
-    jobs = call.world.jobs(api.name, offset=offset, limit=limit, newest_first=True)
-    total = call.world.count(api.name)
-
-    def page(rel: str, start: int) -> dict[str, str]:
-        return _link(f"{call.base_url}/jobs?limit={limit}&offset={start}", rel)
-
-    links = [page("self", offset)]
-    if offset + limit < total:
-        links.append(page("next", offset + limit))
-    if offset > 0:
-        links.append(page("prev", max(min(offset, total) - limit, 0)))
-    return Reply(200, {"jobs": [status_info(call, job) for job in jobs], "links": links})
+    if unity.speaks(call):
+        return unity.job_list(status_info(call, job) for job in call.world.jobs(API, limit=unity.JOBS_MAX))
+    jobs, total = find(call)
+    return Reply(200, {"jobs": [status_info(call, job) for job in jobs], "links": paging(call, total)})
 
 
 @api.operation(Role.STATUS)
 def get_status_jobs_job_id_get(call: Call) -> Reply:
     """One job."""
-    return Reply(200, status_info(call, call.world.job(api.name, call.params["jobId"])))
+    return Reply(200, status_info(call, call.world.job(API, call.params["jobId"])))
 
 
 @api.operation(Role.CANCEL)
 def dismiss_jobs_job_id_delete(call: Call) -> Reply:
     """An active job is dismissed and kept; one that has ended is removed, and its last words say dismissed, too."""
-    job = call.world.apply(Cancel(api.name, call.params["jobId"]))
-    if job.state.is_final:
+    before = call.world.job(API, call.params["jobId"])
+    job = call.world.apply(Cancel(API, before.id))
+    if unity.speaks(call) and not before.state.is_final:
+        # Whatever becomes of the work, that server forgets the job.
+        call.world.apply(Remove(API, job.id))
+    if unity.speaks(call) or job.state.is_final:
         job = job._replace(state=State.CANCELLED, step_ms=call.now_ms, finished_ms=call.now_ms)
     return Reply(200, status_info(call, job))
 
@@ -357,80 +310,16 @@ def dismiss_jobs_job_id_delete(call: Call) -> Reply:
 @api.operation(Role.RESULT)
 def get_result_jobs_job_id_results_get(call: Call) -> Reply:
     """The results by output; for a job without any, why it has none."""
-    job = call.world.job(api.name, call.params["jobId"])
-    match job.state:
-        case State.SUCCEEDED:
-            return Reply(200, _results(job))
-        case State.FAILED:
-            return Reply(500, _failure_view(job))
-        case State.CANCELLED:
-            detail = f'Job "{job.id}" was dismissed.'
-            return _exception(
-                404, detail, type_=f"{EXCEPTION}result-not-available", title="Results not available"
-            )
-        case _:
-            detail = f'Job "{job.id}" is {WORDS[job.state]}.'
-            return _exception(404, detail, type_=f"{EXCEPTION}result-not-ready", title="Results not ready")
+    job = call.world.job(API, call.params["jobId"])
+    if unity.speaks(call):
+        return unity.results()
+    return unavailable(job) or as_document(call, job, read_preferences(call.params.get("prefer", "")))
 
 
-def _results(job: Job) -> dict[str, Any]:
-    """What the scenario said, else the inputs that were given and asked for as outputs."""
-    if isinstance(job.result, Mapping):
-        return dict(job.result)
-    process = PROCESSES[job.kind]
-    values = _read_inputs(process, job.request)
-    return {name: values[name] for name in _selected(process, job.request) if name in values}
-
-
-def status_info(call: Call, job: Job) -> dict[str, Any]:
-    """The wire form of a job; members without a value are left out, never null."""
-    info: dict[str, Any] = {
-        "processID": job.kind,
-        "type": "process",
-        "jobID": job.id,
-        "status": WORDS[job.state],
-    }
-    url = _job_url(call, job)
-    links = [_link(url, "self")]
-    message = job.message
-    match job.state:
-        case State.SUCCEEDED:
-            links.append(_link(f"{url}/results", f"{REL}results"))
-        case State.FAILED:
-            info["exception"] = _failure_view(job)
-            message = (job.failure or Failure()).message
-            links.append(_link(f"{url}/results", f"{REL}exceptions"))
-        case State.CANCELLED:
-            message = "Job dismissed"
-        case _:
-            links.append(_link(url, "monitor"))
-    if message is not None:
-        info["message"] = message
-    info["created"] = iso(job.created_ms)
-    if job.started_ms is not None:
-        info["started"] = iso(job.started_ms)
-    if job.finished_ms is not None:
-        info["finished"] = iso(job.finished_ms)
-    info["updated"] = iso(job.changed_ms(call.now_ms))
-    progress = job.progress_percent(call.now_ms)
-    if progress is not None:
-        info["progress"] = progress
-    info["links"] = links
-    return info
-
-
-def _failure_view(job: Job) -> dict[str, Any]:
-    """The exception of a failed job, the same in its status and in place of its results."""
-    failure = job.failure or Failure()
-    detail = failure.message if failure.details is None else f"{failure.message}\n{failure.details}"
-    # A code that says no more than "failed" names no kind of problem.
-    type_ = "about:blank" if failure.code == Failure().code else failure.code
-    return {"type": type_, "title": "Job failed", "status": 500, "detail": detail}
-
-
-def _job_url(call: Call, job: Job) -> str:
-    return f"{call.base_url}/jobs/{job.id}"
-
-
-def _link(href: str, rel: str) -> dict[str, str]:
-    return {"href": href, "rel": rel, "type": JSON}
+@api.operation(Role.RESULT)
+def get_result_output_jobs_job_id_results_output_id_get(call: Call) -> Reply:
+    """The bare value of one output."""
+    if unity.speaks(call):
+        return unity.no_such_path()
+    job = call.world.job(API, call.params["jobId"])
+    return unavailable(job) or one_output(call, job, call.params["outputId"])
