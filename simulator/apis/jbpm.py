@@ -3,13 +3,19 @@
 Words, tables and texts: the jBPM sheet. A client cannot see from an answer whether cancelling or requeuing did anything: both
 say yes to everything, unknown jobs included. Requests are kept as the client sent them, in JSON form, whatever the format.
 
+Dates are made by the setting `date_format`. What is written under the name of its Java class, `{"java.util.Date": 0}`, is a date for
+the XML codec as well, so that a handler need not know which format its answer is in.
+
 The executor's stock commands (`org.jbpm.executor.commands`) do what they do on the real server, within what the scenario says.
 """
 
 from __future__ import annotations
 
+import binascii
 import re
-from collections.abc import Iterable, Mapping
+from base64 import b64decode
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, TypedDict
 
 from simulator.apis.contract import (
@@ -20,15 +26,18 @@ from simulator.apis.contract import (
     Refusal,
     Reply,
     Role,
+    Setting,
     iso,
     status_of,
 )
-from simulator.apis.jbpm_xml import FIRST_MS, LAST_MS, UnreadableXml, codec, date_ms
+from simulator.apis.jbpm_xml import DATE, FIRST_MS, LAST_MS, UnreadableXml, codec, date_ms
+from simulator.apis.negotiation import best_match, media_type_of
 from simulator.engine.command import Amend, Cancel, Retry, Submit
 from simulator.engine.errors import NotAllowed, UnknownJob
 from simulator.engine.job import Failure, Job, State
 from simulator.engine.rules import Line, RetryBy, Rules
 from simulator.engine.script import CancelEffect
+from simulator.engine.world import World
 
 WORDS = {
     State.DELAYED: "QUEUED",
@@ -45,6 +54,80 @@ STATES = {word: tuple(state for state in State if WORDS[state] == word) for word
 
 NOT_BEGUN = frozenset({State.DELAYED, State.QUEUED, State.RETRYING, State.FAILED})
 """States in which no execution is under way and another may come."""
+
+JSON, XML = "application/json", "application/xml"
+CAPABILITIES = {
+    "KieServer": "KieServer",
+    "BRM": "Drools",
+    "BPM": "jBPM",
+    "CaseMgmt": "Case-Mgmt",
+    "BPM-UI": "jBPM-UI",
+    "BRP": "OptaPlanner",
+    "DMN": "DMN",
+    "Swagger": "Swagger",
+}
+"""What a server can do → its extension that does it."""
+SERVER_ID = "understudy-kieserver"
+VERSION = "7.74.1.Final"
+
+# ---- formats --------------------------------------------------------------------------------------------------------
+
+Dates = Callable[[int], Any]
+"""How an instant is written in JSON."""
+DATES: Mapping[str, Dates] = {"iso": iso, "wrapped": lambda at_ms: {DATE: at_ms}}
+
+
+def format_of(headers: Mapping[str, str]) -> str | None:
+    """The media type that `X-KIE-ContentType` names, which counts for more than all other headers.
+
+    Raises:
+        Problem: it names none, or XStream, which nobody speaks here.
+    """
+    word = headers.get("x-kie-contenttype")
+    if word is None:
+        return None
+    start = word.strip().lower()
+    if start.startswith(("json", JSON)):
+        return JSON
+    if start.startswith(("xml", XML)) or start == "jaxb":
+        return XML
+    is_xstream = start.startswith(("xstream", "application/xstream"))
+    raise Problem(
+        Kind.NOT_ACCEPTABLE if is_xstream else Kind.BAD_PARAMETER,
+        "XSTREAM is not spoken here; JSON and JAXB are"
+        if is_xstream
+        else f"Invalid marshalling format [{_ours(word)}]",
+        where="header",
+        pointer="X-KIE-ContentType",
+        value=word,
+    )
+
+
+def _wants(call: Call, parameter: str) -> bool:
+    """Whether the media type that decided for JSON carries this parameter: `fields=not_null`, `strict=true`."""
+    headers = call.headers
+    told = headers.get("x-kie-contenttype")
+    return parameter in _parameters(told, headers.get("content-type", ""), headers.get("accept", ""))
+
+
+@lru_cache(maxsize=1024)
+def _parameters(told: str | None, content_type: str, accept: str) -> frozenset[str]:
+    """The parameters of the first of these headers that speaks of a format. Java separates them by commas, others do not."""
+    if told is None and media_type_of(content_type) in (JSON, XML):
+        told = content_type
+    if told is None and best_match(accept, (XML, JSON)) == JSON:
+        told = next((part for part in accept.split(",") if media_type_of(part) == JSON), None)
+    name, _, rest = (told or "").partition(";")
+    if name.strip().lower() not in ("json", JSON):
+        return frozenset()
+    return frozenset(re.sub(r"\s", "", part).lower() for part in re.split("[;,]", rest))
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nulls(item) for name, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
+
 
 # ---- errors ---------------------------------------------------------------------------------------------------------
 
@@ -113,6 +196,8 @@ def _bad_parameter(problem: Problem) -> tuple[int, str]:
         given = problem.value if isinstance(problem.value, list) else [problem.value]
         unknown = next((word for word in given if word not in STATES), "")
         return _unexpected(f"No enum constant org.kie.api.executor.STATUS.{unknown}")
+    if problem.pointer == "X-KIE-ContentType":
+        return _unexpected(problem.detail)
     if problem.pointer == "page" and re.fullmatch(r"-[0-9]{1,10}", str(problem.value)):
         return _unexpected(f"Negative value ({problem.value}) passed to setFirstResult")
     if not problem.pointer:
@@ -140,7 +225,9 @@ def _bad_body(path: list[str], body: Any) -> tuple[int, str]:
 
 def _cast_error(value: Any, wanted: str) -> str:
     names = {bool: "lang.Boolean", float: "lang.Double", str: "lang.String", list: "util.ArrayList"}
-    if type(value) is int:
+    if isinstance(value, dict) and value.keys() == {DATE}:
+        name = "util.Date"
+    elif type(value) is int:
         name = "lang.Integer" if _fits_int(value) else "lang.Long"
     else:
         name = names.get(type(value), "util.LinkedHashMap")
@@ -149,6 +236,30 @@ def _cast_error(value: Any, wanted: str) -> str:
 
 def _fits_int(value: int) -> bool:
     return -(2**31) <= value < 2**31
+
+
+def authenticate(credentials: str | None, settings: Mapping[str, Any], world: World) -> Problem | None:
+    """Anyone is let in, unless the setting `users` says who is."""
+    if not settings["users"]:
+        return None
+    scheme, _, encoded = (credentials or "").strip().partition(" ")
+    if scheme.lower() == "basic" and _decoded(encoded.strip()) in settings["users"]:
+        return None
+    return Problem(
+        Kind.UNAUTHORIZED,
+        "Unauthorized",
+        where="header",
+        pointer="Authorization",
+        headers={"WWW-Authenticate": 'Basic realm="KIE Server"'},
+    )
+
+
+def _decoded(encoded: str) -> str | None:
+    """`name:password` out of Basic credentials."""
+    try:
+        return b64decode(encoded, validate=True).decode()
+    except (binascii.Error, ValueError):
+        return None
 
 
 api = Api(
@@ -168,8 +279,24 @@ api = Api(
     ),
     words=WORDS,
     error=error,
-    codecs={"application/xml": codec},
+    authenticate=authenticate,
+    settings={
+        "date_format": Setting(
+            str,
+            "iso",
+            "how JSON shows dates: as a text (iso), or under the name of their Java class (wrapped)",
+            choices=("iso", "wrapped"),
+        ),
+        "users": Setting(
+            list, (), "who may call, each as name:password by Basic credentials; when empty, anyone"
+        ),
+        "capabilities": Setting(list, tuple(CAPABILITIES), "what the server says it can do"),
+        "ready": Setting(bool, True, "when false, the ready check answers 503, and so does the health check"),
+        "healthy": Setting(bool, True, "when false, the health check answers 503"),
+    },
+    codecs={XML: codec},
     replies_in_request_format=True,
+    format_of=format_of,
 )
 
 
@@ -180,7 +307,13 @@ def _conversation(call: Call) -> dict[str, str]:
 
 
 def _reply(call: Call, status: int, body: Any = None) -> Reply:
+    if isinstance(body, dict | list) and _wants(call, "fields=not_null"):
+        body = _without_nulls(body)
     return Reply(status, body, _conversation(call))
+
+
+def _dates(call: Call) -> Dates:
+    return DATES[call.settings["date_format"]]
 
 
 def _id(call: Call) -> str:
@@ -193,7 +326,9 @@ def _id(call: Call) -> str:
 @api.operation(Role.SUBMIT)
 def scheduleRequest(call: Call) -> Reply:
     """The new job's id and nothing else."""
-    return _reply(call, 201, call.world.apply(_submission(call)).number)
+    number = call.world.apply(_submission(call)).number
+    # XML has a name around a bare number anyway.
+    return _reply(call, 201, {"value": number} if _wants(call, "strict=true") else number)
 
 
 def _submission(call: Call) -> Submit:
@@ -231,7 +366,7 @@ def _submission(call: Call) -> Submit:
 
 def _instant(value: Any) -> int | None:
     """The instant that a JSON date means: text, milliseconds, or either under the name of its Java class."""
-    wanted = value["java.util.Date"] if isinstance(value, dict) else value
+    wanted = value[DATE] if isinstance(value, dict) else value
     if wanted is None:
         return None
     if not isinstance(wanted, str):
@@ -257,17 +392,24 @@ def _millis(text: str) -> int:
 
 STOCK = "org.jbpm.executor.commands."
 LOG_CLEANUP = f"{STOCK}LogCleanupCommand"
-COUNTERS = (
-    "ErrorInfoLogsRemoved",
-    "RequestInfoLogsRemoved",
-    "ExecutionErrorInfoLogsRemoved",
-    "TaskAuditLogRemoved",
-    "TaskEventLogRemoved",
-    "TaskVariableLogRemoved",
-    "NodeInstanceLogRemoved",
-    "VariableInstanceLogRemoved",
-    "ProcessInstanceLogRemoved",
-    "BAMLogRemoved",
+COUNTERS = {
+    "SkipExecutorLog": ("ErrorInfoLogsRemoved", "RequestInfoLogsRemoved", "ExecutionErrorInfoLogsRemoved"),
+    "SkipTaskLog": ("TaskAuditLogRemoved", "TaskEventLogRemoved", "TaskVariableLogRemoved"),
+    "SkipProcessLog": (
+        "NodeInstanceLogRemoved",
+        "VariableInstanceLogRemoved",
+        "ProcessInstanceLogRemoved",
+    ),
+    "": ("BAMLogRemoved",),
+}
+"""What a cleanup counts, by the key of its data that spares these logs."""
+CLEANUP_TEXTS = (
+    *("SkipProcessLog", "SkipTaskLog", "SkipExecutorLog", "DateFormat", "EmfName"),
+    *("OlderThan", "OlderThanPeriod", "ForProcess", "ForDeployment", "Status", "SingleRun", "NextRun"),
+)
+"""Keys of a cleanup's data that it casts to texts, in its order."""
+TIME_TEXT = re.compile(
+    r" *([0-9]{1,6}d)?([0-9]{1,9}h)?([0-9]{1,9}m)?([0-9]{1,9}s)?([0-9]{1,9}(ms)?)? *", re.IGNORECASE
 )
 LONG = "java.lang.Long"
 BOXES = frozenset(
@@ -306,14 +448,24 @@ def _work(command: str, data: Mapping[str, Any]) -> Work:
 
 
 def _log_cleanup(data: Mapping[str, Any]) -> Work:
-    for key in ("DateFormat", "SingleRun"):
+    for key in CLEANUP_TEXTS:
         if not isinstance(data.get(key), str | None):
             return Work(fails_with=Failure(_cast_error(data[key], "String")))
     wrong = _wrong_in_date_pattern(data.get("DateFormat") or "")
     if wrong is not None:
         return Work(fails_with=Failure(wrong))
-    once = (data.get("SingleRun") or "").lower() == "true"
-    return Work() if once else Work(repeat_after_ms=86_400_000)
+    if _says_true(data, "SingleRun"):
+        return Work()
+    next_run = data.get("NextRun")
+    if next_run is None:
+        return Work(repeat_after_ms=86_400_000)
+    if not TIME_TEXT.fullmatch(next_run):
+        return Work(fails_with=Failure(f"Error parsing time string: [ {next_run} ]"))
+    return Work(repeat_after_ms=max(_millis(next_run), 100))
+
+
+def _says_true(data: Mapping[str, Any], key: str) -> bool:
+    return str(data.get(key)).lower() == "true"
 
 
 def _wrong_in_date_pattern(pattern: str) -> str | None:
@@ -340,7 +492,9 @@ def _as_sent(data: Mapping[str, Any], body_format: str) -> dict[str, Any]:
 def getRequestById(call: Call) -> Reply:
     """One job, with its data and errors if asked for."""
     job = call.world.job(api.name, _id(call))
-    view = request_info(job, with_errors=_is_true(call, "withErrors"), with_data=_is_true(call, "withData"))
+    view = request_info(
+        job, _dates(call), with_errors=_is_true(call, "withErrors"), with_data=_is_true(call, "withData")
+    )
     return _reply(call, 200, view)
 
 
@@ -379,7 +533,9 @@ def updateRequestData(call: Call) -> Reply:
     return _reply(call, 201)
 
 
-def request_info(job: Job, *, with_errors: bool = False, with_data: bool = False) -> dict[str, Any]:
+def request_info(
+    job: Job, dates: Dates, *, with_errors: bool = False, with_data: bool = False
+) -> dict[str, Any]:
     """The wire form of a job: every key is there, null where there is nothing."""
     labels = dict(job.submit.labels)
     return {
@@ -390,10 +546,10 @@ def request_info(job: Job, *, with_errors: bool = False, with_data: bool = False
         "request-retries": job.retries_left,
         "request-executions": job.executions,
         "request-command": job.kind,
-        "request-scheduled-date": iso(min(max(_scheduled_ms(job), FIRST_MS), LAST_MS)),
-        "request-data": _shown(job.request["request-data"]) if with_data else None,
-        "response-data": _response(job) if with_data else None,
-        "request-errors": {"error-info-instance": _errors(job)} if with_errors else None,
+        "request-scheduled-date": dates(min(max(_scheduled_ms(job), FIRST_MS), LAST_MS)),
+        "request-data": _shown_map(job.request["request-data"], dates) if with_data else None,
+        "response-data": _shown_map(_response(job), dates) if with_data else None,
+        "request-errors": {"error-info-instance": _errors(job, dates)} if with_errors else None,
         "request-container-id": labels.get("container"),
     }
 
@@ -414,7 +570,7 @@ def _scheduled_ms(job: Job) -> int:
     return at_ms
 
 
-def _errors(job: Job) -> list[dict[str, Any]]:
+def _errors(job: Job, dates: Dates) -> list[dict[str, Any]]:
     """One per failed execution, kept also when a later one succeeds."""
     return [
         {
@@ -423,7 +579,7 @@ def _errors(job: Job) -> list[dict[str, Any]]:
             "request-instance-id": job.number,
             "error-message": failure.message[:255],
             "error-stacktrace": (failure.details or _stack_trace(job, failure))[:5000],
-            "error-date": iso(failure.at_ms),
+            "error-date": dates(failure.at_ms),
         }
         for place, failure in enumerate(job.failures, start=1)
     ]
@@ -437,25 +593,35 @@ def _response(job: Job) -> dict[str, Any]:
     if isinstance(job.result, Mapping):
         return dict(job.result)
     if job.kind == LOG_CLEANUP and job.state is State.SUCCEEDED:
-        return dict.fromkeys(COUNTERS, 0)
+        data = job.request["request-data"]
+        return {
+            counter: 0
+            for skip, counters in COUNTERS.items()
+            if not _says_true(data, skip)
+            for counter in counters
+        }
     return {}
 
 
-def _shown(value: Any) -> Any:
+def _shown_map(data: Mapping[str, Any], dates: Dates) -> dict[str, Any]:
+    return {key: _shown(item, dates) for key, item in data.items()}
+
+
+def _shown(value: Any, dates: Dates) -> Any:
     """A value of the data as the server writes it: what came under the name of a simple Java class comes back bare."""
     if isinstance(value, list):
-        return [_shown(item) for item in value]
+        return [_shown(item, dates) for item in value]
     if not isinstance(value, dict):
         return value
     if len(value) == 1:
         [(name, inner)] = value.items()
         if name in BOXES and not isinstance(inner, dict | list):
             return inner
-        if name == "java.util.Date" and isinstance(inner, int | str):
+        if name == DATE and isinstance(inner, int | str):
             at_ms = date_ms(inner) if isinstance(inner, str) else inner
             if at_ms is not None and FIRST_MS <= at_ms <= LAST_MS:
-                return iso(at_ms)
-    return {key: _shown(item) for key, item in value.items()}
+                return dates(at_ms)
+    return _shown_map(value, dates)
 
 
 # ---- lists ----------------------------------------------------------------------------------------------------------
@@ -510,4 +676,76 @@ def _page(
         limit=size if size > 0 else None,
         newest_first=newest_first,
     )
-    return _reply(call, 200, {"request-info-instance": [request_info(job) for job in jobs]})
+    dates = _dates(call)
+    return _reply(call, 200, {"request-info-instance": [request_info(job, dates) for job in jobs]})
+
+
+# ---- the server itself ----------------------------------------------------------------------------------------------
+
+
+@api.operation(Role.INFO)
+def getInfo(call: Call) -> Reply:
+    """What Java clients ask first; they talk about jobs only to a server that can do BPM."""
+    dates = _dates(call)
+    began_ms = call.world.start_ms
+    location = f"{call.base_url}/server"
+    capabilities = list(call.settings["capabilities"])
+    told = (
+        f"Server KieServerInfo{{serverId='{SERVER_ID}', version='{VERSION}', name='{SERVER_ID}',"
+        f" location='{location}', capabilities=[{', '.join(capabilities)}], messages=null, mode=DEVELOPMENT}}"
+        f"started successfully at {iso(began_ms)}"
+    )
+    # In the order of the XML elements.
+    info = {
+        "capabilities": capabilities,
+        "location": location,
+        "messages": [_message("INFO", began_ms, dates, told)],
+        "mode": "DEVELOPMENT",
+        "name": SERVER_ID,
+        "id": SERVER_ID,
+        "version": VERSION,
+    }
+    return _reply(
+        call, 200, {"type": "SUCCESS", "msg": "Kie Server info", "result": {"kie-server-info": info}}
+    )
+
+
+@api.operation(Role.INFO)
+def readycheck(call: Call) -> Reply:
+    """Whether the server has started; the status is all there is to the answer."""
+    return _empty_text(call, 200 if call.settings["ready"] else 503)
+
+
+@api.operation(Role.INFO)
+def healthcheck(call: Call) -> Reply:
+    """Whether the server and all parts of it are well, and a report about each if asked for."""
+    messages = _health(call, _dates(call))
+    status = 503 if any(message["severity"] == "ERROR" for message in messages) else 200
+    return _reply(call, status, messages) if _is_true(call, "report") else _empty_text(call, status)
+
+
+def _health(call: Call, dates: Dates) -> list[dict[str, Any]]:
+    ready = call.settings["ready"]
+    now_ms = call.now_ms
+    seconds = (now_ms - call.world.start_ms) // 1000
+    up = f"{seconds // 86_400} days {seconds // 3600 % 24} hours {seconds // 60 % 60} minutes {seconds % 60} seconds"
+    messages = []
+    if not ready:
+        wrong = f"KIE Server '{SERVER_ID}' is not ready to serve requests"
+        messages.append(_message("ERROR", now_ms, dates, wrong))
+    state = f"KIE Server '{SERVER_ID}' is ready to serve requests {str(ready).lower()}"
+    messages.append(_message("INFO", now_ms, dates, state, f"Server is up for {up}"))
+    if not call.settings["healthy"]:
+        messages.append(_message("ERROR", now_ms, dates, "KIE Container 'understudy' is in FAILED state"))
+    for capability in call.settings["capabilities"]:
+        extension = CAPABILITIES.get(capability, capability)
+        messages.append(_message("INFO", now_ms, dates, f"{extension} is alive"))
+    return messages
+
+
+def _message(severity: str, at_ms: int, dates: Dates, *content: str) -> dict[str, Any]:
+    return {"content": list(content), "severity": severity, "timestamp": dates(at_ms)}
+
+
+def _empty_text(call: Call, status: int) -> Reply:
+    return Reply(status, b"", _conversation(call), media_type="text/plain")

@@ -4,8 +4,9 @@ Two facts shape this module. Maps have names of their own in XML (`data`, `respo
 carry an XML Schema type; and whatever a map holds beyond scalars is lost on the way, as it is on the real server. Bodies are read
 with defusedxml, so that a DTD, an entity or a bomb is nothing but an unreadable body.
 
-JSON has fewer types than XML Schema. A whole number is written as `xs:int` when it fits and else as `xs:long`, and a text that
-is exactly a time of ours (`2030-01-01T00:00:00.000Z`) as `xs:dateTime`; both read back as the same JSON value.
+JSON has fewer types than XML Schema. A whole number is written as `xs:int` when it fits and else as `xs:long`. A date is in JSON
+what it is for a Java client, `{"java.util.Date": 1893456000000}`, and so it is when it was read from XML; a text that is exactly a
+time of ours (`2030-01-01T00:00:00.000Z`), as JSON shows dates by default, is written as `xs:dateTime` as well.
 """
 
 from __future__ import annotations
@@ -26,8 +27,15 @@ from simulator.apis.contract import Codec, Kind, Problem, iso
 MAPS = {"request-data": "data", "response-data": "responseData"}
 """JSON name of a map → its element."""
 REQUEST_ROOTS = {"scheduleRequest": "job-request-instance", "updateRequestData": "map-type"}
-REPLY_ROOTS = {"scheduleRequest": "long-type", "getRequestById": "request-info-instance"}
+REPLY_ROOTS = {
+    "scheduleRequest": "long-type",
+    "getRequestById": "request-info-instance",
+    "getInfo": "response",
+    "healthcheck": "list-type",
+}
 """Roots by operation; every other reply is a `request-info-instance-list`."""
+DATE = "java.util.Date"
+"""The one key of an object that is a date."""
 
 XS = "http://www.w3.org/2001/XMLSchema"
 XSI = "http://www.w3.org/2001/XMLSchema-instance"
@@ -156,11 +164,11 @@ def _boolean(text: str) -> bool:
     return {"true": True, "1": True, "false": False, "0": False}[text.strip()]
 
 
-def _date_time(text: str) -> str:
+def _date_time(text: str) -> dict[str, int]:
     at_ms = date_ms(text)
     if at_ms is None:
         raise ValueError(f"{text!r} is not a date-time")
-    return iso(at_ms)
+    return {DATE: at_ms}
 
 
 _READ: dict[str, Callable[[str], Any]] = {
@@ -174,6 +182,7 @@ _READ: dict[str, Callable[[str], Any]] = {
 # ---- writing --------------------------------------------------------------------------------------------------------
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_UNKNOWN = "\ufffd"
 _NOT_IN_A_NAME = re.compile(r"^[^A-Za-z_]|[^A-Za-z0-9_.-]")
 _OUR_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
 
@@ -181,8 +190,41 @@ _OUR_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.
 def encode(value: Any, operation: str) -> bytes:
     """The XML that says the same as this reply body."""
     root = REPLY_ROOTS.get(operation, "request-info-instance-list")
-    content = value if isinstance(value, Mapping) else {"value": value}
-    return "\n".join([HEAD, *_element(root, content, ""), ""]).encode()
+    if root == "response" and isinstance(value, Mapping):
+        lines = _response(value)
+    elif root == "list-type":
+        lines = _list_type(value if isinstance(value, list) else [value])
+    else:
+        lines = _element(root, value if isinstance(value, Mapping) else {"value": value}, "")
+    return "\n".join([HEAD, *lines, ""]).encode()
+
+
+def _response(value: Mapping[str, Any]) -> Iterator[str]:
+    """What the server says about itself: how it went in attributes, and the result without a name of its own."""
+    attributes = {name: str(value[name]) for name in ("type", "msg") if name in value}
+    return _around("response", _elements(value.get("result"), "    "), "", attributes)
+
+
+def _list_type(items: list[Any]) -> Iterator[str]:
+    """A list of messages: each is an item, and all together are the items."""
+    kind = {"xsi:type": "kie-message", "xmlns:xsi": XSI}
+    lines = [line for item in items for line in _around("items", _elements(item, " " * 12), " " * 8, kind)]
+    return _around("list-type", list(_around("items", lines, "    ")), "")
+
+
+def _elements(value: Any, indent: str) -> list[str]:
+    """The lines of an object's members; of nothing when it is no object."""
+    members = value.items() if isinstance(value, Mapping) else ()
+    return [line for name, item in members for line in _element(name, item, indent)]
+
+
+def _instant(value: Any) -> int | None:
+    """The instant of a date under the name of its Java class; None when it is anything else."""
+    if isinstance(value, Mapping) and value.keys() == {DATE}:
+        at_ms = value[DATE]
+        if type(at_ms) is int and FIRST_MS <= at_ms <= LAST_MS:
+            return at_ms
+    return None
 
 
 def _element(name: str, value: Any, indent: str) -> Iterator[str]:
@@ -198,15 +240,18 @@ def _element(name: str, value: Any, indent: str) -> Iterator[str]:
     if name in MAPS and isinstance(value, Mapping):
         lines = [line for key, item in value.items() for line in _entry(key, item, inner)]
         yield from _around(MAPS[name], lines, indent)
+    elif (at_ms := _instant(value)) is not None:
+        yield f"{indent}<{tag}>{iso(at_ms)}</{tag}>"
     elif isinstance(value, Mapping):
-        lines = [line for key, item in value.items() for line in _element(key, item, inner)]
-        yield from _around(tag, lines, indent)
+        yield from _around(tag, _elements(value, inner), indent)
     else:
         yield f"{indent}<{tag}>{_text(value)}</{tag}>"
 
 
 def _entry(key: str, value: Any, indent: str) -> Iterator[str]:
     lines = [f"{indent}    <key>{_text(key)}</key>"]
+    if (at_ms := _instant(value)) is not None:
+        value = iso(at_ms)
     if value is not None:
         type_ = f'xsi:type={quoteattr(_type(value))} xmlns:xs="{XS}" xmlns:xsi="{XSI}"'
         # Lists and maps inside a map lose what they hold, as on the real server.
@@ -215,11 +260,16 @@ def _entry(key: str, value: Any, indent: str) -> Iterator[str]:
     return _around("entry", lines, indent)
 
 
-def _around(tag: str, lines: list[str], indent: str) -> Iterator[str]:
+def _around(
+    tag: str, lines: list[str], indent: str, attributes: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    named = "".join(
+        f" {name}={quoteattr(_NOT_XML.sub(_UNKNOWN, text))}" for name, text in (attributes or {}).items()
+    )
     if not lines:
-        yield f"{indent}<{tag}/>"
+        yield f"{indent}<{tag}{named}/>"
         return
-    yield f"{indent}<{tag}>"
+    yield f"{indent}<{tag}{named}>"
     yield from lines
     yield f"{indent}</{tag}>"
 
@@ -244,7 +294,7 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     # A parser would turn a bare carriage return into a line feed; what XML cannot say at all becomes U+FFFD.
-    return escape(_NOT_XML.sub("\ufffd", str(value)), {"\r": "&#13;"})
+    return escape(_NOT_XML.sub(_UNKNOWN, str(value)), {"\r": "&#13;"})
 
 
 codec = Codec(decode=decode, encode=encode)

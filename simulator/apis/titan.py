@@ -1,10 +1,13 @@
 """IronTitan's job server: workers take jobs by GET, report back in multipart, and a retry is a new job.
 
 Words and tables: the Titan sheet. Single jobs live under `/job/`, singular; `details` of cancel and fail are kept for nobody.
+
+Images outlive the jobs that brought them, which a client may delete: the world keeps when each was first submitted.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from simulator.apis.contract import (
@@ -15,15 +18,17 @@ from simulator.apis.contract import (
     Refusal,
     Reply,
     Role,
+    Setting,
     Upload,
     iso,
     status_of,
 )
-from simulator.engine.command import Cancel, Claim, Finish, Remove, Retry, Submit, Touch
+from simulator.engine.command import Cancel, Claim, Finish, Keep, Remove, Retry, Submit, Touch
 from simulator.engine.draw import draw_uuid
-from simulator.engine.errors import NotAllowed, UnknownJob
+from simulator.engine.errors import LimitReached, NotAllowed, UnknownJob
 from simulator.engine.job import Failure, Job, State
 from simulator.engine.rules import RetryBy, Rules
+from simulator.engine.world import World
 
 WORDS = {
     State.DELAYED: "delayed",
@@ -35,16 +40,29 @@ WORDS = {
     State.FAILED: "failed",
     State.CANCELLED: "cancelled",
 }
+SPELLINGS = {
+    "succeeded-failed": WORDS,
+    "success-error": WORDS | {State.SUCCEEDED: "success", State.FAILED: "error"},
+}
+"""The words of releases up to 0.2.9, and those of releases from 0.2.11 on."""
 REASONS = {"timeout": "timeout", "killed": "killed", "out_of_memory": "killed"}
 """Failure code → the API's word; every other failure is a bad exit of the program."""
+NEVER = "0001-01-01T00:00:00.000Z"
+"""How the Go library prints a time that is not set."""
+IMAGE = "image/"
+"""What is kept of an image has this in front of its name."""
 DEFAULTS = {"delay": 0, "timeout": 60, "priority": 0, "max_retries": 3, "retries_delay": 60}
 
 
 def error(refusal: Refusal, call: Call) -> Reply:
     """`{"error": {"message", "fields"}}`, but a conflict shows the job's status instead, on all operations save cancel."""
-    if isinstance(refusal, NotAllowed) and call.operation != "job_id_cancel_post":
-        return Reply(409, {"id": refusal.job.id, "status": WORDS[refusal.job.state]})
     body: dict[str, Any] = {"message": str(refusal)}
+    if isinstance(refusal, NotAllowed):
+        job = refusal.job
+        word = SPELLINGS[call.settings["status_words"]][job.state]
+        if call.operation != "job_id_cancel_post":
+            return Reply(409, {"id": job.id, "status": word})
+        body = {"message": f"job {job.id} is {word} and cannot be cancelled"}
     if isinstance(refusal, Problem) and refusal.pointer:
         body["fields"] = _field(refusal.pointer)
     return Reply(status_of(refusal), {"error": body})
@@ -72,18 +90,32 @@ api = Api(
     ),
     words=WORDS,
     error=error,
+    settings={
+        "status_words": Setting(
+            str,
+            "succeeded-failed",
+            "how jobs end: succeeded and failed, as up to release 0.2.9, or success and error, as from 0.2.11 on",
+            choices=tuple(SPELLINGS),
+        ),
+        "unset_times": Setting(
+            str,
+            "omitted",
+            "a time that is not set is left out (omitted), or is the first instant of the year 1 (zero)",
+            choices=("omitted", "zero"),
+        ),
+    },
     # Payloads and logs travel in bodies.
     body_bytes_max=16 * 1_048_576,
 )
 
 
-def job_view(job: Job) -> dict[str, Any]:
+def job_view(job: Job, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The wire form of a job; fields without a value are left out, never null."""
     request: dict[str, Any] = job.request
     submit = job.submit
     view: dict[str, Any] = {
         "id": job.id,
-        "status": WORDS[job.state],
+        "status": SPELLINGS[settings["status_words"]][job.state],
         "image": request["image"],
         "image_id": request["image"],
         "delay": submit.delay_ms // 1000,
@@ -105,7 +137,18 @@ def job_view(job: Job) -> dict[str, Any]:
             view["reason"] = REASONS.get(job.failure.code, "bad_exit")
     if submit.retry_of is not None:
         view["retry_of"] = submit.retry_of
+    if settings["unset_times"] == "zero":
+        view.setdefault("started_at", NEVER)
+        view.setdefault("completed_at", NEVER)
     return view
+
+
+def _job(call: Call, job: Job) -> Reply:
+    return Reply(200, {"job": job_view(job, call.settings)})
+
+
+def _jobs(call: Call, jobs: Iterable[Job], status: int = 200) -> Reply:
+    return Reply(status, {"jobs": [job_view(job, call.settings) for job in jobs]})
 
 
 @api.operation(Role.SUBMIT)
@@ -113,8 +156,19 @@ def jobs_post(call: Call) -> Reply:
     """Enqueue all jobs or, when one is not valid or there is no room, none."""
     wanted = call.body["jobs"]
     call.world.require_room(len(wanted))
-    jobs = [call.world.apply(_submit(job)) for job in wanted]
-    return Reply(201, {"jobs": [job_view(job) for job in jobs]})
+    for job in wanted:
+        _remember(call.world, job["image"])
+    return _jobs(call, [call.world.apply(_submit(job)) for job in wanted], 201)
+
+
+def _remember(world: World, image: str) -> None:
+    """Keep when an image was first submitted. A job does not fail because too much is kept already."""
+    key = IMAGE + image
+    if world.kept(api.name, key) is None:
+        try:
+            world.apply(Keep(api.name, key, world.now_ms))
+        except LimitReached:
+            pass
 
 
 def _submit(wanted: dict[str, Any]) -> Submit:
@@ -134,21 +188,19 @@ def _submit(wanted: dict[str, Any]) -> Submit:
 @api.operation(Role.LIST)
 def jobs_get(call: Call) -> Reply:
     """Peek: the oldest `n` jobs, nothing claimed."""
-    jobs = call.world.jobs(api.name, limit=call.params["n"])
-    return Reply(200, {"jobs": [job_view(job) for job in jobs]})
+    return _jobs(call, call.world.jobs(api.name, limit=call.params["n"]))
 
 
 @api.operation(Role.CLAIM)
 def jobs_consume_get(call: Call) -> Reply:
     """Hand out up to `n` waiting jobs, each to one caller only."""
-    jobs = call.world.apply(Claim(api.name, call.params["n"]))
-    return Reply(200, {"jobs": [job_view(job) for job in jobs]})
+    return _jobs(call, call.world.apply(Claim(api.name, call.params["n"])))
 
 
 @api.operation(Role.STATUS)
 def job_id_get(call: Call) -> Reply:
     """One job."""
-    return Reply(200, {"job": job_view(call.world.job(api.name, call.params["id"]))})
+    return _job(call, call.world.job(api.name, call.params["id"]))
 
 
 @api.operation(Role.REMOVE)
@@ -165,13 +217,13 @@ def job_id_delete(call: Call) -> Reply:
 def job_id_cancel_post(call: Call) -> Reply:
     """Cancel at once. `details` comes bare, quoted or not at all, whatever its media type says, so it is not read as JSON."""
     reason = call.body.decode("utf-8", "replace")
-    return Reply(200, {"job": job_view(call.world.apply(Cancel(api.name, call.params["id"], reason)))})
+    return _job(call, call.world.apply(Cancel(api.name, call.params["id"], reason)))
 
 
 @api.operation(Role.RETRY)
 def job_id_retry_post(call: Call) -> Reply:
     """The new job."""
-    return Reply(200, {"job": job_view(call.world.apply(Retry(api.name, call.params["id"])))})
+    return _job(call, call.world.apply(Retry(api.name, call.params["id"])))
 
 
 @api.operation(Role.TOUCH)
@@ -184,8 +236,7 @@ def job_id_touch_post(call: Call) -> Reply:
 @api.operation(Role.FINISH)
 def job_id_success_post(call: Call) -> Reply:
     """The worker is done."""
-    job = call.world.apply(Finish(api.name, call.params["id"], log=_log(call)))
-    return Reply(200, {"job": job_view(job)})
+    return _job(call, call.world.apply(Finish(api.name, call.params["id"], log=_log(call))))
 
 
 @api.operation(Role.FINISH)
@@ -193,8 +244,8 @@ def job_id_fail_post(call: Call) -> Reply:
     """The worker gave up; with retries left a new job appears by itself."""
     details = call.body.get("details")
     failure = Failure(code=call.body["reason"], details=details if isinstance(details, str) else None)
-    job = call.world.apply(Finish(api.name, call.params["id"], failure=failure, log=_log(call)))
-    return Reply(200, {"job": job_view(job)})
+    finish = Finish(api.name, call.params["id"], failure=failure, log=_log(call))
+    return _job(call, call.world.apply(finish))
 
 
 def _log(call: Call) -> bytes:
@@ -215,3 +266,28 @@ def job_id_log_get(call: Call) -> Reply:
         raise Problem(Kind.NO_SUCH_PATH, f"job {job.id} was cancelled and left no log")
     text = call.sampler.text(call.world.seed, "titan", job.number, lines=3)
     return Reply(200, text.encode(), media_type="text/plain")
+
+
+@api.operation(Role.INFO)
+def images_get(call: Call) -> Reply:
+    """All images that were ever submitted, first come, first served."""
+    world = call.world
+    images = [
+        (key.removeprefix(IMAGE), world.kept(api.name, key)) for key in world.kept_keys(api.name, IMAGE)
+    ]
+    return Reply(200, {"images": [image_view(image, first_ms) for image, first_ms in images]})
+
+
+@api.operation(Role.INFO)
+def image_id_get(call: Call) -> Reply:
+    """One image by its name, which is its id."""
+    image = call.params["id"]
+    first_ms = call.world.kept(api.name, IMAGE + image)
+    if first_ms is None:
+        raise Problem(Kind.NO_SUCH_PATH, f"there is no image {image}", where="path")
+    return Reply(200, {"image": image_view(image, first_ms)})
+
+
+def image_view(image: str, first_ms: int) -> dict[str, Any]:
+    """The wire form of an image."""
+    return {"image": image, "name": image, "created_at": iso(first_ms)}

@@ -528,6 +528,22 @@ def test_delayed_print_out_takes_its_delay_from_xml() -> None:
     assert status(kit, "1") == "DONE"
 
 
+def test_a_delay_that_was_an_integer_is_repaired_by_a_long_in_xml() -> None:
+    kit = serve()
+    job_id = schedule(kit, f"{STOCK}DelayedPrintOutCommand", retries=0, delay=5_000)
+    kit.advance("15s")
+    assert status(kit, job_id) == "ERROR"
+    body = f"<map-type><entries>{entry('delay', 'long', '5000')}</entries></map-type>"
+    assert (
+        kit.post(f"{JOBS}/{job_id}/data", data=body, headers={"Content-Type": "application/xml"}).status
+        == 201
+    )
+    kit.put(f"{JOBS}/{job_id}")
+    kit.advance("6s")
+    assert status(kit, job_id) == "DONE"
+    assert data_of(kit, job_id) == {"retries": 0, "delay": 5_000}
+
+
 @pytest.mark.parametrize(
     ("delay", "message"),
     [
@@ -577,6 +593,57 @@ def test_log_cleanup_counts_what_it_removed_and_comes_back_a_day_later() -> None
     assert read(kit, str(repeat))["request-scheduled-date"] == "2030-01-02T00:00:04.000Z"
 
 
+@pytest.mark.parametrize(
+    ("next_run", "due"),
+    [
+        ("10s", "2030-01-01T00:00:14.000Z"),
+        ("1d", "2030-01-02T00:00:04.000Z"),
+        ("1h30m", "2030-01-01T01:30:04.000Z"),
+        ("250", "2030-01-01T00:00:04.250Z"),
+        ("1ms", "2030-01-01T00:00:04.100Z"),
+        (None, "2030-01-02T00:00:04.000Z"),
+    ],
+)
+def test_log_cleanup_comes_back_when_it_is_told_to(next_run: str | None, due: str) -> None:
+    kit = serve()
+    schedule(kit, f"{STOCK}LogCleanupCommand", NextRun=next_run)
+    kit.advance("4s")
+    [repeat] = listed(kit)
+    view = read(kit, str(repeat), "?withData=true")
+    assert (view["request-scheduled-date"], view["request-data"]) == (due, {"NextRun": next_run})
+    assert view["request-message"] == "Rescheduled reoccurring job"
+
+
+def test_log_cleanup_that_runs_once_does_not_come_back_whenever_told_to() -> None:
+    kit = serve()
+    schedule(kit, f"{STOCK}LogCleanupCommand", NextRun="10s", SingleRun="true")
+    kit.advance("1h")
+    assert listed(kit) == []
+
+
+EXECUTOR_LOGS = {"ErrorInfoLogsRemoved", "RequestInfoLogsRemoved", "ExecutionErrorInfoLogsRemoved"}
+TASK_LOGS = {"TaskAuditLogRemoved", "TaskEventLogRemoved", "TaskVariableLogRemoved"}
+PROCESS_LOGS = {"NodeInstanceLogRemoved", "VariableInstanceLogRemoved", "ProcessInstanceLogRemoved"}
+
+
+@pytest.mark.parametrize(
+    ("skipped", "counted"),
+    [
+        ({}, EXECUTOR_LOGS | TASK_LOGS | PROCESS_LOGS),
+        ({"SkipExecutorLog": "true"}, TASK_LOGS | PROCESS_LOGS),
+        ({"SkipTaskLog": "TRUE"}, EXECUTOR_LOGS | PROCESS_LOGS),
+        ({"SkipProcessLog": "true", "SkipTaskLog": "no"}, EXECUTOR_LOGS | TASK_LOGS),
+        ({"SkipExecutorLog": "true", "SkipTaskLog": "true", "SkipProcessLog": "true"}, set()),
+    ],
+)
+def test_log_cleanup_counts_only_what_it_looked_at(skipped: dict[str, str], counted: set[str]) -> None:
+    kit = serve()
+    job_id = schedule(kit, f"{STOCK}LogCleanupCommand", SingleRun="true", **skipped)
+    kit.advance("4s")
+    response = read(kit, job_id, "?withData=true")["response-data"]
+    assert response == dict.fromkeys(counted | {"BAMLogRemoved"}, 0)
+
+
 @pytest.mark.parametrize("word", ["true", "TRUE"])
 def test_log_cleanup_runs_once_if_told_so(word: str) -> None:
     kit = serve()
@@ -593,6 +660,10 @@ def test_log_cleanup_runs_once_if_told_so(word: str) -> None:
         ({"DateFormat": "yyyy-'T"}, "Unterminated quote"),
         ({"DateFormat": 5}, "java.lang.Integer cannot be cast to java.lang.String"),
         ({"SingleRun": True}, "java.lang.Boolean cannot be cast to java.lang.String"),
+        ({"SkipTaskLog": True}, "java.lang.Boolean cannot be cast to java.lang.String"),
+        ({"NextRun": 10}, "java.lang.Integer cannot be cast to java.lang.String"),
+        ({"NextRun": "soon"}, "Error parsing time string: [ soon ]"),
+        ({"OlderThan": {"java.util.Date": 0}}, "java.util.Date cannot be cast to java.lang.String"),
     ],
 )
 def test_log_cleanup_fails_with_data_it_cannot_use(data: dict[str, Any], message: str) -> None:

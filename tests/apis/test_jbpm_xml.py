@@ -10,13 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator.apis.contract import Kind, Problem, iso
-from simulator.apis.jbpm_xml import FIRST_MS, LAST_MS, UnreadableXml, date_ms, decode, encode
+from simulator.apis.jbpm_xml import DATE, FIRST_MS, LAST_MS, UnreadableXml, date_ms, decode, encode
 
 XSI = "http://www.w3.org/2001/XMLSchema-instance"
 XS = "http://www.w3.org/2001/XMLSchema"
 NAMESPACES = f'xmlns:xs="{XS}" xmlns:xsi="{XSI}"'
 READ = "getRequestById"
 LIST = "getRequestsByStatus"
+INFO = "getInfo"
+HEALTH = "healthcheck"
 SUBMIT = "scheduleRequest"
 AMEND = "updateRequestData"
 
@@ -125,6 +127,65 @@ def test_an_empty_list_is_an_empty_element() -> None:
     assert root == "<request-info-instance-list/>"
 
 
+SERVER = {
+    "type": "SUCCESS",
+    "msg": 'Kie <Server> "info" & more',
+    "result": {
+        "kie-server-info": {
+            "capabilities": ["KieServer", "BPM"],
+            "messages": [{"content": ["a", "b"], "severity": "INFO", "timestamp": {DATE: 1893456000000}}],
+            "id": "here",
+        }
+    },
+}
+
+
+def test_the_server_says_how_it_went_in_attributes_and_the_rest_in_elements_without_wrappers() -> None:
+    assert encode(SERVER, INFO).decode().splitlines()[1:] == [
+        '<response type="SUCCESS" msg=\'Kie &lt;Server&gt; "info" &amp; more\'>',
+        "    <kie-server-info>",
+        "        <capabilities>KieServer</capabilities>",
+        "        <capabilities>BPM</capabilities>",
+        "        <messages>",
+        "            <content>a</content>",
+        "            <content>b</content>",
+        "            <severity>INFO</severity>",
+        "            <timestamp>2030-01-01T00:00:00.000Z</timestamp>",
+        "        </messages>",
+        "        <id>here</id>",
+        "    </kie-server-info>",
+        "</response>",
+    ]
+
+
+def test_a_list_of_messages_is_a_list_type_whose_items_say_what_they_are() -> None:
+    messages = [{"content": ["jBPM is alive"], "severity": "INFO"}, {"severity": "ERROR"}]
+    assert encode(messages, HEALTH).decode().splitlines()[1:] == [
+        "<list-type>",
+        "    <items>",
+        f'        <items xsi:type="kie-message" xmlns:xsi="{XSI}">',
+        "            <content>jBPM is alive</content>",
+        "            <severity>INFO</severity>",
+        "        </items>",
+        f'        <items xsi:type="kie-message" xmlns:xsi="{XSI}">',
+        "            <severity>ERROR</severity>",
+        "        </items>",
+        "    </items>",
+        "</list-type>",
+    ]
+
+
+def test_a_map_whose_only_key_is_the_name_of_the_date_class_is_still_a_map() -> None:
+    root = ElementTree.fromstring(encode(JOB | {"request-data": {DATE: 5}}, READ))
+    assert root.findtext("data/entry/key") == DATE
+
+
+@pytest.mark.parametrize("operation", [INFO, HEALTH])
+@pytest.mark.parametrize("body", [{}, [], [1], "text", {"type": "a\x00"}, {"result": 1}])
+def test_whatever_is_to_be_said_of_a_server_is_well_formed(operation: str, body: Any) -> None:
+    assert ElementTree.fromstring(encode(body, operation)).tag in ("response", "list-type")
+
+
 def test_a_body_that_no_operation_makes_is_still_well_formed() -> None:
     odd = {"a b": [1, {"": "x"}], "1": {"java.util.Date": 5}, "text": "a\x00b", "flag": True}
     root = ElementTree.fromstring(encode(odd, READ))
@@ -201,6 +262,9 @@ def test_an_unreadable_date_is_left_for_the_document_to_refuse() -> None:
         (-(2**63), "xs:long", "-9223372036854775808"),
         (2**63, "xs:integer", "9223372036854775808"),
         (1.5, "xs:double", "1.5"),
+        ({DATE: 1893456000000}, "xs:dateTime", "2030-01-01T00:00:00.000Z"),
+        ({DATE: "soon"}, "jaxbMap", None),
+        ({DATE: LAST_MS + 1}, "jaxbMap", None),
         ([1, 2], "arrayList", None),
         ({"a": 1}, "jaxbMap", None),
     ],
@@ -225,7 +289,7 @@ def test_each_value_of_a_map_is_written_with_its_type(value: Any, type_: str, te
         ('<value xsi:type="xs:double">1.5E2</value>', 150.0),
         ('<value xsi:type="xs:boolean">true</value>', True),
         ('<value xsi:type="xs:boolean">0</value>', False),
-        ('<value xsi:type="xs:dateTime">2030-01-01T00:00:00+01:00</value>', "2029-12-31T23:00:00.000Z"),
+        ('<value xsi:type="xs:dateTime">2030-01-01T00:00:00+01:00</value>', {DATE: 1893452400000}),
         ('<value xsi:type="arrayList"/>', []),
         ('<value xsi:nil="true"/>', None),
         ("", None),
@@ -286,7 +350,7 @@ SCALARS = st.one_of(
     st.integers(-(2**63), 2**63 - 1),
     st.floats(allow_nan=False, allow_infinity=False),
     XML_TEXT,
-    st.integers(FIRST_MS, LAST_MS).map(iso),
+    st.integers(FIRST_MS, LAST_MS).map(lambda at_ms: {DATE: at_ms}),
 )
 MAPS = st.dictionaries(XML_TEXT, SCALARS, max_size=5)
 FAILURES = st.fixed_dictionaries(

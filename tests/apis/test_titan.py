@@ -311,6 +311,29 @@ def test_peek_claims_nothing() -> None:
     assert len(consume(kit, 20)) == 12
 
 
+def test_peek_shows_the_newest_job_last_whatever_became_of_the_others() -> None:
+    kit = serve()
+    made = [
+        enqueue(kit, priority=priority, delay=delay)["id"] for priority, delay in [(0, 0), (2, 0), (1, 5)]
+    ]
+    [taken] = consume(kit)
+    kit.advance("1s")
+    report(kit, taken["id"], "success")
+    made.append(enqueue(kit)["id"])
+    kit.advance("1h")
+    assert [job["id"] for job in jobs(kit)] == made
+    assert [job["id"] for job in kit.get(f"{JOBS}?n=2").json()["jobs"]] == made[:2]
+    assert kit.get(f"{JOBS}?n=0").json() == {"jobs": []}
+
+
+def test_no_waiting_job_is_missing_from_a_peek_that_is_large_enough() -> None:
+    kit = serve()
+    waiting = {enqueue(kit, delay=delay)["id"] for delay in (0, 100) for _ in range(15)}
+    seen = kit.get(f"{JOBS}?n=30").json()["jobs"]
+    assert {job["id"] for job in seen} == waiting
+    assert len(seen) == 30
+
+
 def test_peek_shows_jobs_in_every_state_until_they_are_deleted() -> None:
     kit = serve()
     finished = job_in(kit, "succeeded")
@@ -354,6 +377,60 @@ def test_touch_gives_the_worker_its_whole_timeout_again() -> None:
     assert read(kit, job_id)["status"] == "running"
     kit.advance("1ms")
     assert read(kit, job_id)["reason"] == "timeout"
+
+
+def test_a_worker_that_touches_in_time_keeps_its_job_for_as_long_as_it_likes() -> None:
+    kit = serve()
+    slow, silent = (enqueue(kit, timeout=2)["id"] for _ in range(2))
+    consume(kit, 2)
+    for _ in range(10):
+        kit.advance("1999ms")
+        assert in_words(call(kit, "touch", slow)) == "200 empty"
+    assert read(kit, silent)["reason"] == "timeout"
+    kit.advance("1999ms")
+    assert in_words(report(kit, slow, "success")) == "200 job succeeded"
+    assert read(kit, slow)["completed_at"] == "2030-01-01T00:00:21.989Z"
+
+
+def test_a_touch_changes_nothing_that_can_be_seen() -> None:
+    kit = serve()
+    job_id = job_in(kit, "running")
+    before = read(kit, job_id)
+    kit.advance("1s")
+    call(kit, "touch", job_id)
+    assert read(kit, job_id) == before
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"), [("59999ms", "200 job succeeded"), ("60s", "409 status failed")]
+)
+def test_a_job_without_a_timeout_of_its_own_has_a_minute(after: str, expected: str) -> None:
+    kit = serve()
+    job_id = enqueue(kit)["id"]
+    consume(kit)
+    kit.advance(after)
+    assert in_words(report(kit, job_id, "success")) == expected
+
+
+def test_a_job_that_ran_out_of_time_is_not_handed_out_again_but_its_retry_is() -> None:
+    kit = serve()
+    job_id = enqueue(kit, timeout=2, max_retries=1, retries_delay=0)["id"]
+    consume(kit)
+    kit.advance("2s")
+    [retry] = consume(kit, 5)
+    assert (retry["id"] != job_id, retry["retry_of"], retry["timeout"]) == (True, job_id, 2)
+    kit.advance("2s")
+    assert read(kit, retry["id"])["reason"] == "timeout"
+    assert consume(kit, 5) == []
+
+
+def test_a_touch_means_nothing_to_a_simulated_worker() -> None:
+    kit = serve("titan-self-running")
+    job_id = enqueue(kit, timeout=1)["id"]
+    kit.advance("2s")
+    assert in_words(call(kit, "touch", job_id)) == "200 empty"
+    kit.advance("2s")
+    assert read(kit, job_id)["status"] == "succeeded"
 
 
 @pytest.mark.parametrize("operation", ["success", "fail", "touch"])
