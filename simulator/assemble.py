@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -74,9 +75,17 @@ def settings_of(apis: Mapping[str, Api]) -> dict[str, Mapping[str, Setting]]:
 
 
 def load_document(api: Api) -> dict[str, Any]:
-    """The OpenAPI document of an API, references unresolved."""
+    """The OpenAPI document of an API, references unresolved.
+
+    What it holds is shared by all who load it, and not to be changed.
+    """
+    return dict(_document(api.document))
+
+
+@cache
+def _document(name: str) -> dict[str, Any]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    text = (resource_folder("openapi") / api.document).read_bytes()
+    text = (resource_folder("openapi") / name).read_bytes()
     document: dict[str, Any] = yaml.load(text, Loader=loader)
     return document
 

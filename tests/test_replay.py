@@ -48,7 +48,8 @@ def conversation(seed: int) -> tuple[Kit, list[str]]:
             "/jbpm/kie-server/services/rest/server/jobs",
             {"job-command": "a.B", "request-data": {"retries": 1, "retryDelay": "3s"}},
         )
-        say("POST", "/ogc/processes/echo/execution", {"inputs": {"message": f"m{number}"}})
+        message = {"inputs": {"message": f"m{number}"}}
+        say("POST", "/ogc/processes/echo/execution", message, {"Prefer": "respond-async"})
         say("POST", "/ica/v1/tasks/runs", {"name": f"run-{number}"}, TOKEN)
         say("POST", "/titan/v1/jobs", {"jobs": [{"image": "acme/resize:3", "priority": number % 3}]})
         kit.advance("900ms")

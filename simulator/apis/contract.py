@@ -297,6 +297,7 @@ class Api:
             document says `security`.
         codecs: further media types for bodies, by name.
         replies_in_request_format: a body's Content-Type decides the format of the answer before Accept does.
+        prepare: (decoded body, settings) → the body as it is checked and handled.
         format_of: (request headers) → the media type that body and answer are in whatever the usual headers say, or None.
         announce: (a watched job as it was at a move, its settings) → what its subscriber is told then, or None.
         body_bytes_max: larger request bodies are refused unless the server was told otherwise.
@@ -312,6 +313,7 @@ class Api:
     settings: Mapping[str, Setting] = field(default_factory=dict)
     codecs: Mapping[str, Codec] = field(default_factory=dict)
     replies_in_request_format: bool = False
+    prepare: Callable[[Any, Mapping[str, Any]], Any] | None = None
     format_of: Callable[[Mapping[str, str]], str | None] | None = None
     announce: Callable[[Job, Mapping[str, Any]], Announcement | None] | None = None
     body_bytes_max: int = 1_048_576

@@ -67,13 +67,18 @@ class Front:
             return
         exchange = Exchange(stage, scope.get("root_path", ""), scope, send)
         is_control = path == control.PREFIX or path.startswith(control.PREFIX + "/")
-        is_index = path == "/" and not (self._alone is not None and self._alone.has_root)
-        if self._alone is not None and service is None and not is_index and not is_control:
-            await self._hand_on(self._alone, exchange, path, receive, send)
+        alone = self._alone if service is None and not is_control else None
+        if alone is not None and _is_page(path[1:]):
+            stage.catch_up()
+            await self._serve_page(alone, exchange, exchange.prefix, path[1:])
+            return
+        if alone is not None and (path != "/" or alone.has_root):
+            await self._hand_on(alone, exchange, path, receive, send)
             return
         stage.catch_up()
         if service is not None:
-            await self._serve_page(service, exchange, rest if slash else None)
+            here = f"{exchange.prefix}/{name}"
+            await self._serve_page(service, exchange, here, rest if slash else None)
         elif is_control:
             await self._control.serve(path, exchange, receive)
         elif path == "/":
@@ -104,12 +109,11 @@ class Front:
         else:
             await answer_json(exchange, 200, facts)
 
-    async def _serve_page(self, service: Service, exchange: Exchange, rest: str | None) -> None:
-        """`/<api>`, its document and its Swagger UI."""
+    async def _serve_page(self, service: Service, exchange: Exchange, here: str, rest: str | None) -> None:
+        """An API's own address, its document and its Swagger UI; `here` is where it is served."""
         if exchange.scope["method"] not in ("GET", "HEAD"):
             await refuse(exchange, 405, "only GET is possible here", headers={"Allow": "GET, HEAD"})
             return
-        here = f"{exchange.prefix}/{service.api.name}"
         if rest == "openapi.json":
             body = pages.document(service, here)
             await exchange.answer(200, {"Content-Type": "application/json"}, body)

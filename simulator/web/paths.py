@@ -10,13 +10,23 @@ _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 _PARAMETER = re.compile(r"\{([^}]*)\}")
 
 
+_SEGMENT = "[^/]+"
+
+
+def _pattern_of(schema: Mapping[str, Any]) -> str:
+    """What Connexion lets a path parameter be; `format: path` may hold slashes."""
+    if schema.get("type") == "integer":
+        return "[+-]?[0-9]+"
+    return ".+" if schema.get("format") == "path" else _SEGMENT
+
+
 class _Template:
     def __init__(self, base_path: str, template: str, item: Mapping[str, Any]) -> None:
-        integers = {
-            parameter["name"]
+        patterns = {
+            parameter["name"]: _pattern_of(parameter["schema"])
             for holder in (item, *(item[method] for method in _METHODS if method in item))
             for parameter in holder.get("parameters", ())
-            if parameter["in"] == "path" and parameter["schema"].get("type") == "integer"
+            if parameter["in"] == "path"
         }
         literals = _PARAMETER.split(template)
         pattern, sample = re.escape(base_path), base_path
@@ -25,7 +35,7 @@ class _Template:
                 pattern += re.escape(text)
                 sample += text
             else:
-                pattern += "[+-]?[0-9]+" if text in integers else "[^/]+"
+                pattern += patterns.get(text, _SEGMENT)
                 sample += "0"
         self.template = template
         self.pattern = re.compile(pattern)

@@ -1,7 +1,8 @@
 """One API as an ASGI application: a Connexion stack whose last link is ours.
 
-Connexion loads the document, resolves operationIds to functions, routes, secures and maps errors. The checks and the dispatch
-are ours because everything they need is compiled at start: per request Connexion would rebuild validators and decorators.
+Connexion gets the outline of the document, resolves operationIds to functions, routes, secures and maps errors. The checks and
+the dispatch are ours because everything they need is compiled at start: per request Connexion would rebuild validators and
+decorators.
 
     exceptions (Connexion) → routing (Connexion) → security (Connexion) → dispatch (ours)
 
@@ -12,7 +13,6 @@ answer is made, the world belongs to this call.
 from __future__ import annotations
 
 import asyncio
-import copy
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -202,10 +202,11 @@ class Service:
             ],
         )
         self._stack.add_error_handler(Problem, self._on_problem)
+        self._stack.add_error_handler(EngineError, self._on_problem)
         self._stack.add_error_handler(HTTPException, self._on_http_exception)
         self._stack.add_error_handler(Exception, self._on_crash)
         self._stack.add_api(
-            copy.deepcopy(document),
+            _outline(document),
             resolver=Resolver(self._function),
             security_map=dict.fromkeys(("apiKey", "basic", "bearer", "oauth2"), _security_handler(api)),
         )
@@ -288,7 +289,7 @@ class Service:
             raise Problem(Kind.NO_SUCH_PATH, f"there is nothing at {readable(scope['path'])}", where="path")
 
     async def _on_problem(self, request: ConnexionRequest, problem: Exception) -> ConnexionResponse:
-        assert isinstance(problem, Problem)
+        assert isinstance(problem, Problem | EngineError)
         return await self._refuse(request.scope, problem)
 
     async def _on_http_exception(self, request: ConnexionRequest, problem: Exception) -> ConnexionResponse:
@@ -304,7 +305,7 @@ class Service:
             request.scope, Problem(Kind.INTERNAL, "understudy made a mistake; its log says more")
         )
 
-    async def _refuse(self, scope: Scope, problem: Problem) -> ConnexionResponse:
+    async def _refuse(self, scope: Scope, problem: Refusal) -> ConnexionResponse:
         """What an error handler answers."""
         operation_id = scope.get("extensions", {}).get(ROUTING_CONTEXT, {}).get("operation_id")
         endpoint = self.endpoints.get(operation_id or "")
@@ -313,7 +314,7 @@ class Service:
         exchange.stage.catch_up()
         call = self.call(exchange, endpoint.id if endpoint else "")
         reply = self.api.error(problem, call)
-        if endpoint is None or problem.kind is Kind.METHOD_NOT_ALLOWED:
+        if endpoint is None or (isinstance(problem, Problem) and problem.kind is Kind.METHOD_NOT_ALLOWED):
             status, headers, body = _plainly(reply, problem)
         else:
             status, headers, body = endpoint.render(reply, problem, call, "application/json")
@@ -449,6 +450,8 @@ class Endpoint:
             call.body = decode_multipart(body, content_type or "")
         else:
             call.body = decode_text(body)
+        if self._api.prepare is not None:
+            call.body = self._api.prepare(call.body, call.settings)
         definition.check(call.body, media_type)
 
     def render(self, reply: Reply, refusal: Refusal | None, call: Call, reply_type: str) -> Rendered:
@@ -652,10 +655,11 @@ async def _gone(receive: Receive) -> None:
         pass
 
 
-def _plainly(reply: Reply, problem: Problem) -> Rendered:
+def _plainly(reply: Reply, problem: Refusal) -> Rendered:
     """A refusal that belongs to no operation, so no document says what it must look like."""
     body = reply.body if isinstance(reply.body, bytes) else orjson.dumps(reply.body)
-    headers = {"Content-Type": reply.media_type or "application/json", **problem.headers, **reply.headers}
+    own = problem.headers if isinstance(problem, Problem) else {}
+    headers = {"Content-Type": reply.media_type or "application/json", **own, **reply.headers}
     return reply.status, headers, body
 
 
@@ -703,28 +707,69 @@ def _require_match(api: Api, document: Mapping[str, Any]) -> None:
         )
 
 
+def _outline(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What Connexion needs of a document to route and to secure.
+
+    It would validate and resolve all the rest at every start, which takes longer than everything else together. That a document
+    is valid OpenAPI is proved by `understudy check` and by the tests; bodies, queries and replies are checked by our own means.
+    """
+    components = document.get("components", {})
+    return {
+        **{key: document[key] for key in ("openapi", "info", "servers", "security") if key in document},
+        "paths": {path: _outlined(document, item) for path, item in document["paths"].items()},
+        "components": {"securitySchemes": components.get("securitySchemes", {})},
+    }
+
+
+def _outlined(document: Mapping[str, Any], item: Mapping[str, Any]) -> dict[str, Any]:
+    outlined = {}
+    for method, operation in item.items():
+        if method not in METHODS:
+            continue
+        outlined[method] = {
+            **{key: operation[key] for key in ("operationId", "security") if key in operation},
+            "parameters": [
+                {"name": one["name"], "in": "path", "required": True, "schema": one["schema"]}
+                for one in _parameters(document, item, operation)
+                if one["in"] == "path"
+            ],
+            "responses": {"default": {"description": "See the document."}},
+        }
+    return outlined
+
+
+def _parameters(
+    document: Mapping[str, Any], item: Mapping[str, Any], operation: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """The parameters of an operation and of its path, in place, and so their schemas."""
+    parameters = [
+        _found(document, one) for one in (*item.get("parameters", ()), *operation.get("parameters", ()))
+    ]
+    by_place = {
+        (one["in"], one["name"]): {**one, "schema": _found(document, one["schema"])} for one in parameters
+    }
+    return list(by_place.values())
+
+
+def _found(document: Mapping[str, Any], node: Any) -> Any:
+    """What a chain of references leads to."""
+    while isinstance(node, Mapping) and "$ref" in node:
+        target: Any = document
+        for part in node["$ref"].removeprefix("#/").split("/"):
+            target = target[part.replace("~1", "/").replace("~0", "~")]
+        node = target
+    return node
+
+
 def _raw_operation(document: Mapping[str, Any], path: str, method: str) -> dict[str, Any]:
     """An operation with its parameters, body, responses and headers in place, and its schemas as written.
 
-    Connexion resolves references all the way down; here `$ref` in schemas of bodies is kept, so that a schema which many
-    operations share is compiled once and may be recursive.
+    Here `$ref` in schemas of bodies is kept, so that a schema which many operations share is compiled once and may be recursive.
     """
-
-    def found(node: Any) -> Any:
-        while isinstance(node, Mapping) and "$ref" in node:
-            target: Any = document
-            for part in node["$ref"].removeprefix("#/").split("/"):
-                target = target[part.replace("~1", "/").replace("~0", "~")]
-            node = target
-        return node
-
+    found = partial(_found, document)
     item = document["paths"][path]
     operation = dict(item[method])
-    parameters = {
-        (parameter["in"], parameter["name"]): {**parameter, "schema": found(parameter["schema"])}
-        for parameter in map(found, [*item.get("parameters", ()), *operation.get("parameters", ())])
-    }
-    operation["parameters"] = list(parameters.values())
+    operation["parameters"] = _parameters(document, item, operation)
     if "requestBody" in operation:
         operation["requestBody"] = found(operation["requestBody"])
     operation["responses"] = {

@@ -72,6 +72,7 @@ class Service:
             base_url="http://127.0.0.1:4010",
             settings=self._settings,
             sampler=self._sampler,
+            document={},
             body_format="application/json",
         )
 

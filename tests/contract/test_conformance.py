@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ class Served:
 
 def schema_of(api: Api, served: Served, flavour: str = "") -> Any:
     """The document as Schemathesis sees it when it is served here."""
-    document = load_document(api)
+    document = deepcopy(load_document(api))
     base_path = document["servers"][0]["url"].rstrip("/")
     document["servers"] = [{"url": f"/{api.name}{base_path}"}]
     title = f"{document['info']['title']} ({flavour})"

@@ -12,6 +12,8 @@ from simulator.assemble import API_MODULES
 from tests.kit import Answer, Kit
 from tests.web.made_up import Bakery, Wire
 
+EXECUTION = "/ogc/processes/echo/execution"
+ASYNC = {"Prefer": "respond-async"}
 ADVANCE = "/__admin/worlds/default/clock/advance"
 
 
@@ -100,7 +102,7 @@ def test_all_that_happened_meanwhile_is_told_in_order() -> None:
     kit = Kit("jobs:\n  - script: [queued: 1s, running: 3s, succeeded]\n")
     answer = kit.post("/titan/v1/jobs", json={"jobs": [{"image": "a"}, {"image": "b", "delay": 2}]})
     first, second = [job["id"] for job in answer.json()["jobs"]]
-    kit.post("/ogc/processes/echo/execution", json={"inputs": {"message": "x"}})
+    kit.post(EXECUTION, json={"inputs": {"message": "x"}}, headers=ASYNC)
     events = kit.advance("1h")
     assert [(event["at"][17:], event["api"], event["state"]) for event in events] == [
         ("01.000Z", "titan", "running"),
@@ -172,7 +174,7 @@ def test_time_ends_with_the_year_9999() -> None:
     assert "9999" in problem["detail"]
     assert kit.get("/__admin/health").json()["time"]["now"] == at_the_end
     # Everything is still served, with dates that can be written.
-    answer = kit.post("/ogc/processes/echo/execution", json={"inputs": {"message": "x"}})
+    answer = kit.post(EXECUTION, json={"inputs": {"message": "x"}}, headers=ASYNC)
     assert answer.status == 201
     assert answer.json()["created"] == at_the_end
     assert answer.headers["date"][12:16] == at_the_end[:4]

@@ -13,6 +13,7 @@ from tests.kit import Kit
 
 ID: dict[str, Any] = {"name": "id", "in": "path", "schema": {"type": "string"}}
 NUMBER: dict[str, Any] = {"name": "number", "in": "path", "schema": {"type": "integer"}}
+PATH: dict[str, Any] = {"name": "path", "in": "path", "schema": {"type": "string", "format": "path"}}
 TABLE = PathTable(
     "/v1",
     {
@@ -23,6 +24,7 @@ TABLE = PathTable(
             "/runs/latest": {"get": {}},
             "/jobs/{number}": {"get": {"parameters": [NUMBER]}, "x-note": "no method"},
             "/jobs/next": {"post": {}},
+            "/file/{path}": {"parameters": [PATH], "get": {}},
             "/a.b/{id}": {"parameters": [ID], "patch": {}},
         }
     },
@@ -44,6 +46,9 @@ TABLE = PathTable(
         ("/v1/jobs/-7", ["GET"]),
         ("/v1/jobs/next", ["POST"]),
         ("/v1/jobs/x7", []),
+        ("/v1/file/a", ["GET"]),
+        ("/v1/file/a/b/c", ["GET"]),
+        ("/v1/file/", []),
         ("/v1/a.b/1", ["PATCH"]),
         ("/v1/aXb/1", []),
         ("/v1/runs/", []),

@@ -19,7 +19,7 @@ import yaml
 from simulator.apis.contract import CHANGING, Call, Later, Reply, Role
 from simulator.assemble import API_MODULES
 from simulator.engine.command import Submit
-from simulator.engine.errors import UnknownJob
+from simulator.engine.errors import LimitReached, UnknownJob
 from simulator.engine.job import State
 from simulator.engine.world import START_MS
 from simulator.runtime.timesource import wall_clock
@@ -171,9 +171,11 @@ def kit() -> Iterator[Kit]:
     "path", ["/nothing/here", "", "/", "//", "/%2F", "/%0A", "/../..", "/%C3%28", "/:", "/{id}", "/%"]
 )
 def test_an_unknown_path_is_not_found(kit: Kit, name: str, path: str) -> None:
-    base = f"/{name}{kit.front.services[name].base_path}"
+    service = kit.front.services[name]
+    base = f"/{name}{service.base_path}"
+    is_root = not path.strip("/") and (service.has_root or not service.base_path)
     for method in ("GET", "POST", "PATCH"):
-        if base + path != f"/{name}":
+        if not is_root or (path == "/" and not service.has_root):
             assert_refused(name, kit.request(method, base + path, headers=KEY), 404)
 
 
@@ -322,7 +324,7 @@ def _success_types(target: Target) -> list[str]:
 def test_an_answer_that_nobody_accepts_is_refused_before_anything_is_done(kit: Kit, target: Target) -> None:
     journal = kit.front.worlds.default.journal
     before = len(journal)
-    for accept in ("image/png", "*/*;q=0", "text/html, image/*;q=0.5"):
+    for accept in ("image/png", "*/*;q=0", "text/css, image/*;q=0.5"):
         answer = kit.request(target.method, target.path, headers=KEY | {"Accept": accept})
         assert_refused(target.api, answer, 406)
     assert len(journal) == before
@@ -942,6 +944,24 @@ def test_a_vault_opens_with_the_key_only() -> None:
     assert closed.headers["www-authenticate"] == "Key"
     assert kit.get("/bakery/shop/vault", headers={"Authorization": "x"}).status == 401
     assert kit.get("/bakery/shop/vault", headers={"Authorization": "sesame"}).json() == "gold"
+
+
+def test_a_world_that_is_full_may_refuse_credentials_without_a_crash() -> None:
+    def full(credentials: str | None, settings: Any, world: Any) -> None:
+        raise LimitReached("things", 1, "--max-things")
+
+    kit = Bakery(strict=True)
+    kit.front.services["bakery"].api.authenticate = full
+    answer = kit.get("/bakery/shop/vault")
+    assert (answer.status, answer.json()) == (503, {"oops": str(LimitReached("things", 1, "--max-things"))})
+    assert kit.ledger.lines("server") == []
+
+
+def test_a_body_may_be_prepared_before_it_is_checked() -> None:
+    kit = Bakery()
+    kit.front.services["bakery"].api.prepare = lambda body, settings: {"count": body["COUNT"]}
+    assert kit.post("/bakery/shop/orders", json={"COUNT": 3}).json()["body"] == {"count": 3}
+    assert kit.post("/bakery/shop/orders", json={"COUNT": 101}).status == 400
 
 
 def test_a_refusal_before_the_operation_begins_is_held_against_its_document_as_well() -> None:
