@@ -134,6 +134,7 @@ def test_the_conformance_classes_are_those_that_are_implemented() -> None:
         "json",
         "oas30",
         "job-list",
+        "callback",
         "dismiss",
     }
 
