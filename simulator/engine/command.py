@@ -42,6 +42,8 @@ class Submit(Command[Job]):
     retries: int = 0
     retry_delays_ms: tuple[int, ...] = ()
     """Wait before the n-th retry; the last one repeats, none at all means at once."""
+    attempt: int = 1
+    """Which attempt at the same work this is: a job that was made to try another one again goes on counting."""
     retry_of: str | None = None
     repeat_of: str | None = None
     message: str | None = None
@@ -55,6 +57,8 @@ class Submit(Command[Job]):
     """What the API wants to remember about the job, opaque to the engine."""
     watched: bool = False
     """Somebody outside wants to be told of each of its moves; `World.told` collects them."""
+    playbook: Playbook | None = None
+    """The scenario that gives its script; None: the world's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,29 @@ class Cancel(Command[Job]):
     api: str
     job_id: str
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Conclude(Command[Job]):
+    """A job comes to the final step of its script now, and is not tried again. Raises `UnknownJob`, `NotAllowed` (finished).
+
+    A cancel that comes too late does this first, as a command of its own: it may then be refused, and what is refused is not
+    written down.
+    """
+
+    api: str
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Poll(Command[Job]):
+    """A client's status call about a job was answered. Raises `UnknownJob`.
+
+    Where the step lasts polls it counts, and the last one that is wanted brings the next step; elsewhere it changes nothing.
+    """
+
+    api: str
+    job_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +177,19 @@ class Keep(Command[None]):
     key: str
     value: Any
     """Not to be changed afterwards; None forgets the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountCall(Command[int]):
+    """Count one more call under this key; answers with how many there were, this one included.
+
+    Raises `LimitReached` when a new key finds no room.
+    """
+
+    api: str
+    key: str
+    window_ms: int | None = None
+    """Begin anew with the first call so long after the one that began the count."""
 
 
 @dataclass(frozen=True, slots=True)

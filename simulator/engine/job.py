@@ -154,6 +154,12 @@ class Job(NamedTuple):
     """Which agenda entry is this job's pending one, the end of a step or a worker's deadline; any other is stale."""
     moves: tuple[Any, ...] = ()
     """The history, flat: state, time, cause, state, time, cause… (a third of the memory of a tuple of tuples)."""
+    polls: tuple[int, int] | None = None
+    """How many status calls the present step has seen and how many it lasts; None when it does not last polls."""
+    no_result: bool = False
+    """It succeeded without a result: the scenario wants none made up."""
+    no_log: bool = False
+    """It ended without a log: the scenario wants none made up."""
 
     @property
     def api(self) -> str:
@@ -177,6 +183,11 @@ class Job(NamedTuple):
         return self.failures[-1] if self.failures else None
 
     @property
+    def waits_for_polls(self) -> bool:
+        """Status calls move it on: each one answered is to be told to the world by a `Poll`."""
+        return self.polls is not None
+
+    @property
     def due_ms(self) -> int:
         """When it was first meant to run."""
         return self.created_ms + self.submit.delay_ms
@@ -193,6 +204,7 @@ class Job(NamedTuple):
         if state in FINAL:
             fields[_FINISHED_MS] = at_ms
             fields[_DEADLINE_MS] = None
+        fields[_POLLS] = None
         for name, value in changes.items():
             fields[_PLACES[name]] = value
         fields[_STATE] = state
@@ -244,3 +256,4 @@ class Job(NamedTuple):
 _PLACES = {name: place for place, name in enumerate(Job._fields)}
 _STATE, _SINCE_MS, _STEP_MS = _PLACES["state"], _PLACES["since_ms"], _PLACES["step_ms"]
 _FINISHED_MS, _DEADLINE_MS, _MOVES = _PLACES["finished_ms"], _PLACES["deadline_ms"], _PLACES["moves"]
+_POLLS = _PLACES["polls"]

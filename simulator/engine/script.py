@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
-from simulator.engine.job import Failure, State
+from simulator.engine.job import FINAL, Failure, State
 
 if TYPE_CHECKING:
     from simulator.engine.command import Submit
@@ -29,11 +29,22 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Polls:
+    """So many status calls; when `low` and `high` differ their number is drawn by seed, job and step."""
+
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
-    """One state of a script. A final state has no duration and ends the script."""
+    """One state of a script. A final state has no duration and ends the script.
+
+    In `message`, `failure`, `result` and `log` there may be templates (`simulator.engine.fill`); then `has_variables` says so.
+    """
 
     state: State
-    lasts: Span | Lasting = Lasting.FOREVER
+    lasts: Span | Polls | Lasting = Lasting.FOREVER
     progress: tuple[int, int] | None = None
     """Percent at the beginning and at the end of this step; it does not fall."""
     message: str | None = None
@@ -41,11 +52,22 @@ class Step:
     result: Any = None
     cause: str = ""
     """Where it was written, `scenarios/x.yaml:12`."""
+    log: str | None = None
+    """What the job leaves as its log, at a final step; None: as the rule says."""
+    no_log: bool = False
+    """There is none, whatever the rule says, and the API makes none up."""
+    no_result: bool = False
+    """There is none, and the API makes none up."""
+    has_variables: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """The steps of one job in order. Without a final step the job stays in its last state."""
+    """The steps of one job in order. Without a final step the job stays in its last state.
+
+    After a failed step that another attempt follows there may be a retrying one: how long the job waits for that attempt where
+    the service itself has no say in it.
+    """
 
     steps: tuple[Step, ...]
 
@@ -66,6 +88,11 @@ class Script:
             default=-1,
         )
 
+    @property
+    def end(self) -> Step | None:
+        """Its first final step."""
+        return next((step for step in self.steps if step.state in FINAL), None)
+
 
 class CancelEffect(Enum):
     """What a cancel does to a job in a given state."""
@@ -84,18 +111,57 @@ class CancelEffect(Enum):
 
 @dataclass(frozen=True, slots=True)
 class CancelAfter:
-    """The job is cancelling for this long, then cancelled."""
+    """The job is cancelling for this long, then cancelled, or whatever the final step `then` says."""
 
     lasts: Span
+    then: Step | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTooLate:
+    """The job is faster: it comes to the end of its script at this very instant, and the cancel meets a finished job."""
+
+
+OnCancel = CancelEffect | CancelAfter | CancelTooLate
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What the scenario gives to one job: its script, what cancelling does (None: as the API does), and who said so."""
+    """What the scenario gives to one job: its script, what cancelling does (None: as the API does), and who said so.
+
+    A rule with several attempts is a chain of parts, each with the script of one; the last one repeats.
+    """
 
     script: Script
-    on_cancel: CancelEffect | CancelAfter | None = None
+    on_cancel: OnCancel | None = None
     cause: str = ""
+    log: str | None = None
+    """What the job leaves as its log, however it ends, unless its final step or its worker says otherwise; may be a template."""
+    no_log: bool = False
+    """It leaves none, and the API makes none up."""
+    attempt: int = 1
+    """Its place in the chain."""
+    next_attempt: Part | None = None
+
+    @property
+    def again(self) -> Part:
+        """What the next attempt plays."""
+        return self.next_attempt or self
+
+    def on_attempt(self, attempt: int) -> Part:
+        """What this attempt plays, as seen from the first."""
+        part = self
+        while part.attempt < attempt and part.next_attempt is not None:
+            part = part.next_attempt
+        return part
+
+    @property
+    def end(self) -> Step:
+        """How it all ends: the final step of the last attempt; one that never ends would succeed."""
+        part = self
+        while part.next_attempt is not None:
+            part = part.next_attempt
+        return part.script.end or Step(State.SUCCEEDED, cause=part.cause)
 
 
 class Playbook(Protocol):
@@ -106,8 +172,8 @@ class Playbook(Protocol):
         """How a person calls it."""
         ...
 
-    def part_for(self, submit: Submit, number: int) -> Part:
-        """The part of the first rule that matches this submit."""
+    def part_for(self, submit: Submit, number: int, seed: int) -> Part:
+        """The part of the first rule that matches this submit, in a world of this seed."""
         ...
 
     def workers(self, api: str) -> int | None:

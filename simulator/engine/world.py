@@ -22,9 +22,12 @@ from simulator.engine.command import (
     Cancel,
     Claim,
     Command,
+    Conclude,
+    CountCall,
     Finish,
     Keep,
     MoveClock,
+    Poll,
     Release,
     Remark,
     Remove,
@@ -35,9 +38,21 @@ from simulator.engine.command import (
 )
 from simulator.engine.draw import draw_between
 from simulator.engine.errors import LimitReached, NotAllowed, TimeGoesBack, UnknownJob
+from simulator.engine.fill import Template, filled_step
 from simulator.engine.job import ALLOWED, FINAL, Failure, Job, State
 from simulator.engine.rules import Line, RetryBy, Rules
-from simulator.engine.script import CancelAfter, CancelEffect, Lasting, Playbook, Span, Step
+from simulator.engine.script import (
+    CancelAfter,
+    CancelEffect,
+    CancelTooLate,
+    Lasting,
+    OnCancel,
+    Part,
+    Playbook,
+    Polls,
+    Span,
+    Step,
+)
 from simulator.engine.shelf import Label, Shelf, SortKey
 
 Answer = TypeVar("Answer")
@@ -86,7 +101,7 @@ class Limits:
 
     jobs: int = 1_000_000
     kept: int = 100_000
-    """What APIs keep beside their jobs."""
+    """What APIs keep beside their jobs, and what calls are counted under."""
 
 
 class _Crew:
@@ -141,7 +156,10 @@ class World:
         self._crews: dict[str, _Crew] = {api: _Crew() for api in rules}
         self._kept: dict[str, dict[str, Any]] = {api: {} for api in rules}
         self._kept_count = 0
+        self._counted: dict[str, dict[str, tuple[int, int]]] = {api: {} for api in rules}
         self._fired: list[Fired] | None = None
+        self.counts_polls = False
+        """Some job has come to a step that lasts so many status calls, so that they must be told of."""
         self.told: list[Job] = []
         """Watched jobs as they were at each of their moves, oldest first; whoever tells the watchers empties it."""
         self._carry_out: dict[type, Callable[[Any], Any]] = {
@@ -150,12 +168,15 @@ class World:
             Touch: self._touch,
             Finish: self._finish,
             Cancel: self._cancel,
+            Conclude: self._conclude,
+            Poll: self._poll,
             Retry: self._retry,
             Amend: self._amend,
             Remove: self._remove,
             Release: self._release,
             Remark: self._remark,
             Keep: self._keep,
+            CountCall: self._count_call,
             SetScenario: self._set_scenario,
             MoveClock: self._move_clock,
         }
@@ -213,6 +234,11 @@ class World:
         """The keys that begin so, in the order in which they were first kept."""
         return [key for key in self._kept[api] if key.startswith(prefix)]
 
+    def counted_since_ms(self, api: str, key: str) -> int | None:
+        """When the present count under this key began; None when nothing was counted."""
+        counted = self._counted[api].get(key)
+        return None if counted is None else counted[1]
+
     def require_room(self, count: int) -> None:
         """Refuse now what would not fit, so that a batch is taken whole or not at all.
 
@@ -246,6 +272,7 @@ class World:
             "jobs": list(self._jobs),
             "removed": {api: sorted(ids) for api, ids in self._removed.items()},
             "kept": {api: list(kept.items()) for api, kept in self._kept.items()},
+            "counted": {api: list(counted.items()) for api, counted in self._counted.items()},
             "agenda": sorted(
                 (due_ms if job.deadline_ms is None else job.deadline_ms, sequence, number)
                 for due_ms, sequence, number in map(_entry_of, self._agenda)
@@ -325,13 +352,17 @@ class World:
 
     # ---- commands -----------------------------------------------------------------------------------------------
 
-    def _submit(self, command: Submit, cause: str = CLIENT) -> Job:
+    def _submit(self, command: Submit, cause: str = CLIENT, part: Part | None = None) -> Job:
+        """Make a job; one that tries another again brings its part."""
         self.require_room(1)
         number = len(self._jobs)
         self._jobs.append(None)
         self._job_count += 1
         rules = self._rules[command.api]
-        part = self.playbook.part_for(command, number)
+        if part is None:
+            part = (command.playbook or self.playbook).part_for(command, number, self.seed)
+            if command.attempt > 1:
+                part = part.on_attempt(command.attempt)
         state = DELAYED if command.delay_ms > 0 else self._first_state(command.api, part.script.steps)
         job = Job(
             id=rules.identify(self.seed, number),
@@ -343,6 +374,7 @@ class World:
             state=state,
             since_ms=self.now_ms,
             step_ms=self.now_ms,
+            attempt=command.attempt,
             retries_left=command.retries,
             message=command.message,
             moves=(state, self.now_ms, cause),
@@ -390,18 +422,23 @@ class World:
         if job.state is not State.RUNNING:
             raise NotAllowed(job, "finish")
         logged = job if command.log is None else job.altered(log=command.log)
-        if command.failure is not None:
-            return self._fail(job, logged, command.failure, WORKER)
-        return self._succeed(job, logged, command.result, WORKER)
+        ending = self._ending(logged)
+        failure = command.failure
+        if failure is None and not job.claimed:
+            failure = job.submit.fails_with
+        if failure is not None:
+            return self._fail(job, logged, failure, WORKER, ending)
+        return self._succeed(job, logged, command.result, WORKER, ending)
 
     def _cancel(self, command: Cancel) -> Job:
         job = self.job(command.api, command.job_id)
-        effect = self._rules[command.api].cancel[job.state]
+        effect: OnCancel = self._rules[command.api].cancel[job.state]
         if not job.state.is_final and job.part.on_cancel is not None:
-            effect_or_after = job.part.on_cancel
-        else:
-            effect_or_after = effect
-        match effect_or_after:
+            effect = job.part.on_cancel
+        match effect:
+            case CancelTooLate():
+                self.apply(Conclude(command.api, command.job_id))
+                return self._cancel(command)
             case CancelEffect.REFUSED:
                 raise NotAllowed(job, "cancel")
             case CancelEffect.IGNORED:
@@ -411,8 +448,8 @@ class World:
             case CancelEffect.FLAG:
                 return self._put(job.altered(cancel_requested=True), job)
             case CancelEffect.AT_ONCE:
-                return self._leave(job, State.CANCELLED, CLIENT, cancel_requested=True)
-            case CancelAfter(lasts):
+                return self._leave(job, CANCELLED, CLIENT, self._ending(job), cancel_requested=True)
+            case CancelAfter(lasts, _):
                 if job.state is State.CANCELLING:
                     return job
                 due_ms = self.now_ms + self._length(lasts, job, "cancel")
@@ -427,7 +464,31 @@ class World:
                     step=len(job.part.script.steps),
                 )
                 return self._put(self._schedule(cancelling, due_ms), job)
-        raise AssertionError(effect_or_after)
+        raise AssertionError(effect)
+
+    def _conclude(self, command: Conclude) -> Job:
+        job = self.job(command.api, command.job_id)
+        if job.state in FINAL:
+            raise NotAllowed(job, "conclude")
+        end = job.part.end
+        if end.has_variables:
+            end = filled_step(end, job, self.seed)
+        return self._end(job, end, for_good=True)
+
+    def _poll(self, command: Poll) -> Job:
+        job = self.job(command.api, command.job_id)
+        if job.polls is None:
+            return job
+        answered, wanted = job.polls[0] + 1, job.polls[1]
+        changes: dict[str, Any] = {"polls": (answered, wanted)}
+        progress = job.part.script.steps[job.step].progress
+        if progress is not None:
+            percent = progress[0] + (progress[1] - progress[0]) * answered // wanted
+            if percent != job.progress_mark:
+                changes["progress_mark"] = percent
+                changes["step_ms"] = self.now_ms
+        polled = self._put(job.altered(**changes), job)
+        return polled if answered < wanted else self._enter(polled, job.step + 1)
 
     def _retry(self, command: Retry) -> Job:
         job = self.job(command.api, command.job_id)
@@ -439,11 +500,17 @@ class World:
         if job.state not in rules.retry_in:
             return job
         if rules.retry_by is RetryBy.NEW_JOB:
-            return self._submit(replace(job.submit, request=job.request, retry_of=job.id, delay_ms=0))
+            again = replace(
+                job.submit, request=job.request, retry_of=job.id, delay_ms=0, attempt=job.attempt + 1
+            )
+            return self._submit(again, part=job.part.again)
         if job.state in (State.DELAYED, State.QUEUED):
             return job
         # The request may have been amended since, so the scenario is asked again.
-        part = self.playbook.part_for(replace(job.submit, request=job.request), job.number)
+        playbook = job.submit.playbook or self.playbook
+        part = playbook.part_for(replace(job.submit, request=job.request), job.number, self.seed)
+        # Who waits for the next attempt already has its script.
+        part = part.on_attempt(job.part.attempt + (job.state is not RETRYING))
         queued = job.become(
             State.QUEUED,
             at_ms=self.now_ms,
@@ -458,6 +525,8 @@ class World:
             cancel_requested=False,
             until_ms=None,
             event=0,
+            log=None,
+            no_log=False,
         )
         self._put(queued, job)
         return self._enter(queued, 0)
@@ -497,10 +566,24 @@ class World:
             self._kept_count -= kept.pop(command.key, None) is not None
             return
         if command.key not in kept:
-            if self._kept_count >= self.limits.kept:
-                raise LimitReached("things kept beside the jobs of a world", self.limits.kept, "--max-kept")
+            self._require_place()
             self._kept_count += 1
         kept[command.key] = command.value
+
+    def _count_call(self, command: CountCall) -> int:
+        counted = self._counted[command.api]
+        if command.key not in counted:
+            self._require_place()
+            self._kept_count += 1
+        count, since_ms = counted.get(command.key, (0, self.now_ms))
+        if command.window_ms is not None and self.now_ms - since_ms >= command.window_ms:
+            count, since_ms = 0, self.now_ms
+        counted[command.key] = (count + 1, since_ms)
+        return count + 1
+
+    def _require_place(self) -> None:
+        if self._kept_count >= self.limits.kept:
+            raise LimitReached("things kept beside the jobs of a world", self.limits.kept, "--max-kept")
 
     def _set_scenario(self, command: SetScenario) -> None:
         self.playbook = command.playbook
@@ -534,9 +617,19 @@ class World:
         steps = job.part.script.steps
         before = None if is_new else job
         if index >= len(steps):
+            following = job.part.next_attempt
+            if following is not None and job.state is RETRYING:
+                # It is not queued anew, as where the service itself tries again: no client sees it fall back.
+                begin = following.script.first_running
+                waited = self._put(
+                    job.altered(**self._standstill(job), part=following, step=begin - 1), before
+                )
+                return self._enter(waited, begin)
             return self._put(job.altered(**self._standstill(job), step=index), before)
         step = steps[index]
         state = step.state
+        if step.has_variables:
+            step = filled_step(step, job, self.seed)
         if state is DELAYED and job.state is not state:
             # A second attempt does not go back behind the queue.
             return self._enter(job, index + 1)
@@ -547,7 +640,7 @@ class World:
             # Its birth is one move and this step another, at the same instant.
             return self._put(self._schedule(job.altered(step=index - 1), self.now_ms), None)
         if state in FINAL:
-            return self._end(job, step)
+            return self._end(job, step, index)
         changes: dict[str, Any] = {"step": index, "until_ms": None, "event": 0}
         if state is RUNNING and not job.has_worker:
             if not self._has_free_worker(job.submit.api):
@@ -564,6 +657,10 @@ class World:
                 length_ms = job.submit.lasts_ms
             changes["until_ms"] = until_ms = self.now_ms + length_ms
             changes["event"] = self._note(until_ms, job.number)
+        elif type(lasts) is Polls:
+            self.counts_polls = True
+            wanted = draw_between(lasts.low, lasts.high, self.seed, "step", job.number, job.attempt, index)
+            changes["polls"] = (0, wanted)
         if step.message is not None:
             changes["message"] = step.message
         if step.progress is not None:
@@ -571,6 +668,8 @@ class World:
         elif job.progress_mark is not None:
             changes["progress_mark"] = job.progress_percent(self.now_ms)
         if state is job.state:
+            if job.polls is not None:
+                changes.setdefault("polls", None)
             return self._put(job.altered(**changes, step_ms=self.now_ms), before)
         if state is RETRYING:
             changes["attempt"] = job.attempt + 1
@@ -580,15 +679,43 @@ class World:
             changes["retries_left"] = max(job.retries_left - 1, 0)
         return self._put(job.become(state, at_ms=self.now_ms, cause=step.cause, **changes), before)
 
-    def _end(self, job: Job, step: Step) -> Job:
-        """Carry out a final step."""
+    def _end(self, job: Job, step: Step, index: int | None = None, *, for_good: bool = False) -> Job:
+        """Carry out a final step: number `index` of the script, or one that something else brings.
+
+        Args:
+            for_good: a failure is not tried again.
+        """
+        ending = self._ending(job, step)
         if step.state is SUCCEEDED:
             # What it said while it worked is over; what it said last before it failed stays.
-            return self._succeed(job, job.altered(message=step.message), step.result, step.cause)
+            told = job.altered(message=step.message)
+            if job.submit.fails_with is not None and not job.claimed:
+                ending = self._ending(job)
+                return self._fail(job, told, job.submit.fails_with, step.cause, ending, index, for_good)
+            return self._succeed(job, told, step.result, step.cause, ending)
         told = job if step.message is None else job.altered(message=step.message)
         if step.state is FAILED:
-            return self._fail(job, told, step.failure or Failure(), step.cause)
-        return self._leave(told, CANCELLED, step.cause)
+            return self._fail(job, told, step.failure or Failure(), step.cause, ending, index, for_good)
+        return self._leave(told, CANCELLED, step.cause, ending)
+
+    def _ending(self, job: Job, step: Step | None = None) -> dict[str, Any]:
+        """What changes when a job ends, whichever way; its final step, if there is one, has the first word about the log."""
+        log, no_log = job.part.log, job.part.no_log
+        if step is not None and (step.log is not None or step.no_log):
+            log, no_log = step.log, step.no_log
+        elif job.log is not None:
+            # A worker has brought one.
+            log, no_log = None, False
+        no_result = step is not None and step.no_result
+        if log is None and not no_log and not no_result:
+            return _AT_THE_END
+        ending = _AT_THE_END | {"no_log": no_log, "no_result": no_result}
+        if log is not None:
+            text = log.filled(job, self.seed) if isinstance(log, Template) else log
+            ending["log"] = text.encode("utf-8", "replace")
+        elif no_log:
+            ending["log"] = None
+        return ending
 
     def _wait_for_worker(self, job: Job, index: int, *, is_new: bool = False) -> Job:
         """Stay queued (or retrying) until a worker is free for step `index`."""
@@ -606,13 +733,12 @@ class World:
         return {
             "until_ms": None,
             "event": 0,
+            "polls": None,
             "progress_mark": job.progress_percent(self.now_ms),
             "step_ms": job.changed_ms(self.now_ms),
         }
 
-    def _succeed(self, before: Job, job: Job, result: Any, cause: str) -> Job:
-        if job.submit.fails_with is not None and not job.claimed:
-            return self._fail(before, job, job.submit.fails_with, cause)
+    def _succeed(self, before: Job, job: Job, result: Any, cause: str, ending: dict[str, Any]) -> Job:
         done = job.become(
             State.SUCCEEDED,
             at_ms=self.now_ms,
@@ -620,7 +746,7 @@ class World:
             result=result,
             executions=job.executions + 1,
             progress_mark=100 if job.progress_mark is not None else None,
-            **_AT_THE_END,
+            **ending,
         )
         self._put(done, before)
         if job.submit.repeat_after_ms is not None and self._has_room:
@@ -630,13 +756,27 @@ class World:
                     request=job.request,
                     repeat_of=job.id,
                     delay_ms=job.submit.repeat_after_ms,
+                    attempt=1,
                 ),
                 cause=f"repeat of {job.id}",
             )
         return done
 
-    def _fail(self, before: Job, job: Job, failure: Failure, cause: str) -> Job:
-        """One execution failed: try again if the rules and the retries left allow, else the job is failed."""
+    def _fail(
+        self,
+        before: Job,
+        job: Job,
+        failure: Failure,
+        cause: str,
+        ending: dict[str, Any],
+        index: int | None = None,
+        for_good: bool = False,
+    ) -> Job:
+        """One execution failed: try again if the rules and the retries left allow, else the job is failed.
+
+        Where the service tries nothing again, the attempts of the script come one after the other: `index` is the step that
+        failed, and what the script says after it is played before the next attempt.
+        """
         failure = replace(failure, at_ms=self.now_ms)
         failed = job.altered(
             failures=(*job.failures, failure),
@@ -646,29 +786,14 @@ class World:
         )
         by = self._rules[job.api].retry_by
         # A job that is being cancelled has no way back, so it is not tried again.
-        if by is RetryBy.SAME_JOB and job.retries_left > 0 and job.state is not State.CANCELLING:
-            delay_ms = _retry_delay_ms(job)
-            if State.RETRYING not in ALLOWED[job.state]:
-                # It fails without having run: it comes due, and fails at this same instant.
-                before = failed = self._put(
-                    failed.become(State.QUEUED, at_ms=self.now_ms, cause=job.part.cause), before
-                )
-            again = failed.become(
-                State.RETRYING,
-                at_ms=self.now_ms,
-                cause=cause,
-                has_worker=False,
-                claimed=False,
-                deadline_ms=None,
-                retries_left=job.retries_left - 1,
-                attempt=job.attempt + 1,
-                step=job.part.script.first_running - 1,
-            )
-            return self._put(self._schedule(again, self.now_ms + delay_ms), before)
-        failed = self._put(
-            failed.become(State.FAILED, at_ms=self.now_ms, cause=cause, **_AT_THE_END),
-            before,
-        )
+        if job.state is not State.CANCELLING and not for_good:
+            if by is RetryBy.SAME_JOB and job.retries_left > 0:
+                part = job.part.again
+                step = part.script.first_running - 1
+                return self._try_again(before, failed, cause, part, step, _retry_delay_ms(job))
+            if by is None and index is not None and job.part.next_attempt is not None:
+                return self._try_again(before, failed, cause, job.part, index, 0)
+        failed = self._put(failed.become(State.FAILED, at_ms=self.now_ms, cause=cause, **ending), before)
         if by is RetryBy.NEW_JOB and job.submit.retries > 0 and self._has_room:
             self._submit(
                 replace(
@@ -678,16 +803,48 @@ class World:
                     retries=job.submit.retries - 1,
                     retry_delays_ms=job.submit.retry_delays_ms[1:] or job.submit.retry_delays_ms,
                     delay_ms=_retry_delay_ms(job),
+                    attempt=job.attempt + 1,
                 ),
                 cause=f"retry of {job.id}",
+                part=job.part.again,
             )
         return failed
 
-    def _leave(self, job: Job, state: State, cause: str, **changes: Any) -> Job:
+    def _try_again(self, before: Job, failed: Job, cause: str, part: Part, step: int, delay_ms: int) -> Job:
+        """An execution failed and the job did not: so much later it goes on with what comes after `step` of this part."""
+        if RETRYING not in ALLOWED[failed.state]:
+            # It fails without having run: it comes due, and fails at this same instant.
+            before = failed = self._put(
+                failed.become(State.QUEUED, at_ms=self.now_ms, cause=part.cause), before
+            )
+        again = failed.become(
+            RETRYING,
+            at_ms=self.now_ms,
+            cause=cause,
+            has_worker=False,
+            claimed=False,
+            deadline_ms=None,
+            retries_left=max(failed.retries_left - 1, 0),
+            attempt=failed.attempt + 1,
+            part=part,
+            step=step,
+        )
+        return self._put(self._schedule(again, self.now_ms + delay_ms), before)
+
+    def _stop(self, job: Job) -> None:
+        """Cancelling has lasted long enough."""
+        effect = job.part.on_cancel
+        then = effect.then if isinstance(effect, CancelAfter) else None
+        if then is None:
+            self._leave(job, CANCELLED, CLIENT, self._ending(job))
+        else:
+            self._end(job, filled_step(then, job, self.seed) if then.has_variables else then)
+
+    def _leave(self, job: Job, state: State, cause: str, ending: dict[str, Any], **changes: Any) -> Job:
         changes["progress_mark"] = job.progress_percent(self.now_ms)
         if job.state is not State.CANCELLING:
             changes["reported_ms"] = job.changed_ms(self.now_ms)
-        left = job.become(state, at_ms=self.now_ms, cause=cause, **_AT_THE_END, **changes)
+        left = job.become(state, at_ms=self.now_ms, cause=cause, **ending, **changes)
         return self._put(left, job)
 
     def _length(self, lasts: Span, job: Job, purpose: str | int) -> int:
@@ -741,10 +898,10 @@ class World:
             self.now_ms = due_ms
             if deadline_ms is not None:
                 silent = Failure("The worker was silent for too long.", code="timeout")
-                self._fail(job, job, silent, TIMED_OUT)
+                self._fail(job, job, silent, TIMED_OUT, self._ending(job))
             elif job.step >= len(job.part.script.steps):
                 # Cancelling took it off its script, and has lasted long enough.
-                self._leave(job, State.CANCELLED, CLIENT)
+                self._stop(job)
             else:
                 self._enter(job, job.step + 1)
 

@@ -9,41 +9,42 @@ from typing import Any
 from simulator.engine.command import Submit
 from simulator.engine.job import ACTIVE, FINAL, Failure, Job, State
 from simulator.engine.rules import Line, RetryBy, Rules, cancel_active
-from simulator.engine.script import CancelAfter, CancelEffect, Lasting, Part, Script, Span, Step
+from simulator.engine.script import CancelEffect, Lasting, OnCancel, Part, Polls, Script, Span, Step
 from simulator.engine.world import START_MS, Journal, Limits, World
 
 API = "service"
 """The name of the one API of a world that needs no more."""
 
+Lasts = int | tuple[int, int] | Polls | Lasting
 FOREVER, HOLD = Lasting.FOREVER, Lasting.HOLD
 
 OUT_OF_MEMORY = Failure("Container killed", code="out_of_memory")
 
 
-def step(state: State, lasts: int | tuple[int, int] | Lasting = FOREVER, **more: Any) -> Step:
-    """A step that lasts so many milliseconds, or a number of them between two."""
+def step(state: State, lasts: Lasts = FOREVER, **more: Any) -> Step:
+    """A step that lasts so many milliseconds, a number of them between two, or as said."""
     if isinstance(lasts, int):
         lasts = (lasts, lasts)
     return Step(state, Span(*lasts) if isinstance(lasts, tuple) else lasts, **more)
 
 
-def delayed(lasts: int | tuple[int, int] | Lasting = FOREVER, **more: Any) -> Step:
+def delayed(lasts: Lasts = FOREVER, **more: Any) -> Step:
     return step(State.DELAYED, lasts, **more)
 
 
-def queued(lasts: int | tuple[int, int] | Lasting = FOREVER, **more: Any) -> Step:
+def queued(lasts: Lasts = FOREVER, **more: Any) -> Step:
     return step(State.QUEUED, lasts, **more)
 
 
-def running(lasts: int | tuple[int, int] | Lasting = FOREVER, **more: Any) -> Step:
+def running(lasts: Lasts = FOREVER, **more: Any) -> Step:
     return step(State.RUNNING, lasts, **more)
 
 
-def retrying(lasts: int | tuple[int, int] | Lasting = FOREVER, **more: Any) -> Step:
+def retrying(lasts: Lasts = FOREVER, **more: Any) -> Step:
     return step(State.RETRYING, lasts, **more)
 
 
-def cancelling(lasts: int | tuple[int, int] | Lasting = FOREVER, **more: Any) -> Step:
+def cancelling(lasts: Lasts = FOREVER, **more: Any) -> Step:
     return step(State.CANCELLING, lasts, **more)
 
 
@@ -59,8 +60,17 @@ def cancelled(**more: Any) -> Step:
     return Step(State.CANCELLED, **more)
 
 
-def part(*steps: Step, on_cancel: CancelEffect | CancelAfter | None = None, cause: str = "") -> Part:
-    return Part(Script(steps), on_cancel, cause)
+def part(*steps: Step, on_cancel: OnCancel | None = None, cause: str = "", **more: Any) -> Part:
+    return Part(Script(steps), on_cancel, cause, **more)
+
+
+def attempts(*scripts: tuple[Step, ...], **more: Any) -> Part:
+    """A rule with the steps of each attempt."""
+    made: Part | None = None
+    for attempt in range(len(scripts), 0, -1):
+        made = part(*scripts[attempt - 1], attempt=attempt, next_attempt=made, **more)
+    assert made is not None
+    return made
 
 
 HAPPY = part(queued(1_000), running(3_000, progress=(0, 100)), succeeded())
@@ -79,7 +89,7 @@ class Book:
     crew: Mapping[str, int | None] = field(default_factory=dict)
     name: str = "book"
 
-    def part_for(self, submit: Submit, number: int) -> Part:
+    def part_for(self, submit: Submit, number: int, seed: int) -> Part:
         named = self.parts.get(submit.request) if isinstance(submit.request, str) else None
         return named or self.parts[submit.kind]
 

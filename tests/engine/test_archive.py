@@ -60,6 +60,9 @@ jobs = st.builds(
     cancel_requested=st.booleans(),
     deadline_ms=st.none() | instants,
     event=instants,
+    polls=st.none() | st.tuples(st.integers(0, 9), st.integers(1, 9)),
+    no_result=st.booleans(),
+    no_log=st.booleans(),
     moves=moves.map(lambda each: tuple(field for move in each for field in move)),
 )
 

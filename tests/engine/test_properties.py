@@ -20,9 +20,11 @@ from simulator.engine.command import (
     Cancel,
     Claim,
     Command,
+    Conclude,
     Finish,
     Keep,
     MoveClock,
+    Poll,
     Release,
     Remark,
     Remove,
@@ -32,8 +34,9 @@ from simulator.engine.command import (
     Touch,
 )
 from simulator.engine.errors import EngineError
+from simulator.engine.fill import template
 from simulator.engine.job import ALLOWED, FINAL, Failure, Job, State
-from simulator.engine.script import CancelAfter, CancelEffect, Lasting, Span
+from simulator.engine.script import CancelAfter, CancelEffect, CancelTooLate, Lasting, Polls, Span
 from simulator.engine.world import Entry, Limits, World
 from simulator.journal.memory import MemoryJournal
 from tests.engine.parts import (
@@ -44,6 +47,7 @@ from tests.engine.parts import (
     NEW_JOB,
     SAME_JOB,
     Book,
+    attempts,
     cancelled,
     cancelling,
     delayed,
@@ -74,6 +78,33 @@ PARTS = {
     "slow to stop": part(queued(500), running(3_000), succeeded(), on_cancel=CancelAfter(Span(300, 2_000))),
     "stubborn": part(running(3_000), succeeded(), on_cancel=CancelEffect.REFUSED),
     "obedient": part(running(3_000), retrying(3_000), failed(), on_cancel=CancelEffect.AT_ONCE),
+    "polled": part(
+        queued(Polls(1, 2)),
+        running(Polls(2, 5), progress=(10, 70)),
+        running(500, progress=(70, 90)),
+        failed(),
+    ),
+    "polled to wait": part(
+        delayed(Polls(1, 3)), running(400), retrying(Polls(1, 1)), running(400), succeeded()
+    ),
+    "third time lucky": attempts(
+        (queued(200), running(600, progress=(0, 40)), failed(failure=Failure("One"))),
+        (running(Polls(1, 2)), failed(log="two"), retrying((100, 800))),
+        (queued(100), running(300), succeeded(result="{job.attempt}", no_log=True)),
+        log="whatever",
+    ),
+    "never lucky": attempts((failed(),), (failed(),), (running(300), retrying(200)), (delayed(9), failed())),
+    "faster": part(queued(300), running(2_000), failed(no_log=True), on_cancel=CancelTooLate()),
+    "faster at last": attempts(
+        (running(900), failed()), (running(900), succeeded()), on_cancel=CancelTooLate(), log="said"
+    ),
+    "ends as it likes": part(running(2_000), on_cancel=CancelAfter(Span(400, 900), succeeded(result=7))),
+    "ends badly": part(running(Polls(9, 9)), on_cancel=CancelAfter(Span(0, 0), failed(log="out"))),
+    "speaks": part(
+        queued(100, message=template("{job.id} {request.x}"), has_variables=True),
+        running(900, message="plain"),
+        failed(failure=Failure(template("{job.attempt} of {world.seed}")), has_variables=True),
+    ),
     "fleeting": part(queued(0), running(0, progress=(0, 50)), retrying(0), running(0), failed()),
 }
 JOBS_MAX = 40
@@ -147,6 +178,9 @@ asks = st.one_of(
     ),
     st.builds(lambda place: on_a_job(Cancel, place), places),
     st.builds(lambda place: on_a_job(Retry, place), places),
+    st.builds(lambda place: on_a_job(Poll, place), places),
+    st.builds(lambda place: on_a_job(Poll, place), places),
+    st.builds(lambda place: on_a_job(Conclude, place), places),
     st.builds(lambda place, request: on_a_job(Amend, place, request=request), places, requests),
     st.builds(lambda place: on_a_job(Remove, place), places),
     st.builds(lambda place: on_a_job(Release, place), places),
@@ -263,17 +297,26 @@ def test_a_replayed_journal_makes_the_same_world(scenario: Book, plan: list[tupl
 @bounded
 @given(scenario=books, plan=plans)
 def test_what_is_refused_leaves_no_trace(scenario: Book, plan: list[tuple[int, Ask]]) -> None:
-    world = world_of(scenario)
+    journal = MemoryJournal()
+    world = world_of(scenario, journal)
     for wait_ms, what in plan:
         jump(world, wait_ms)
         command = what.asked(world)
         if command is None:
             continue
-        before = world.snapshot()
+        before, written = world.snapshot(), len(journal)
         try:
             world.apply(command)
         except EngineError:
-            assert world.snapshot() == before
+            if len(journal) > written:
+                # A cancel came too late: that its job came to its end first is a command of its own.
+                assert isinstance(command, Cancel)
+                [*_, last] = journal
+                assert last.command == Conclude(command.api, command.job_id)
+                assert len(journal) == written + 1
+                assert world.job(command.api, command.job_id).state in FINAL
+            else:
+                assert world.snapshot() == before
 
 
 def moves_of(job: Job) -> list[State]:
@@ -348,6 +391,8 @@ def test_lines_crews_and_indexes_always_agree_with_the_jobs(
                 assert not (job.has_worker and job.claimed)
                 assert not (job.has_worker or job.claimed) or job.state in (State.RUNNING, State.CANCELLING)
                 assert job.state is not State.RUNNING or job.has_worker or job.claimed
+                assert not job.waits_for_polls or job.event == 0
+                assert not (job.waits_for_polls and (job.claimed or job.state.is_final))
                 assert (job.deadline_ms is None) or (job.claimed and job.state is State.RUNNING)
 
 

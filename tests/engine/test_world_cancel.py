@@ -7,22 +7,28 @@ import pytest
 from simulator.engine.command import (
     Cancel,
     Claim,
+    Conclude,
     Finish,
     Touch,
 )
 from simulator.engine.errors import NotAllowed, UnknownJob
 from simulator.engine.job import ACTIVE, ALLOWED, FINAL, State
-from simulator.engine.script import CancelAfter, CancelEffect, Span
-from simulator.engine.world import START_MS
+from simulator.engine.script import CancelAfter, CancelEffect, CancelTooLate, Span, Step
+from simulator.engine.world import START_MS, World
+from simulator.journal.memory import MemoryJournal
 from tests.engine.parts import (
     API,
     DISMISSING,
     FLAGGING,
     NEW_JOB,
+    OUT_OF_MEMORY,
+    SAME_JOB,
     at,
     book,
     busy,
+    cancelled,
     cancelling,
+    failed,
     now,
     part,
     part_in,
@@ -192,3 +198,90 @@ def test_when_a_job_last_changed_before_it_was_cancelled_is_kept() -> None:
         40,
         at(4_050),
     )
+
+
+# ---- accepted, and yet ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        succeeded(result="all of it", cause="here", log="done"),
+        failed(failure=OUT_OF_MEMORY, cause="here"),
+        cancelled(message="As you wish", cause="here"),
+    ],
+)
+def test_a_slow_cancel_may_end_otherwise(then: Step) -> None:
+    on_cancel = CancelAfter(Span(2_000, 2_000), then)
+    for rules in (None, SAME_JOB, FLAGGING):
+        world = world_of(book(part(running(9_000), succeeded(), on_cancel=on_cancel)), rules)
+        job = world.apply(submit(retries=3))
+        assert world.apply(Cancel(API, job.id), at_ms=at(1_000)).state is State.CANCELLING
+        world.advance(at(60_000))
+        job = now(world, job)
+        assert story(job) == [("running", 0), ("cancelling", 1_000), (then.state.value, 3_000)]
+        assert (job.result, job.cancel_requested) == (then.result, True)
+        assert list(job.history)[-1].cause == "here"
+
+
+# ---- too late -------------------------------------------------------------------------------------------------------
+
+
+def faster(*end: Step) -> World:
+    """A world whose jobs are faster than any cancel."""
+    return world_of(book(part(queued(1_000), running(9_000), *end, on_cancel=CancelTooLate())), NEW_JOB)
+
+
+@pytest.mark.parametrize("moment", [0, 5_000])
+@pytest.mark.parametrize("end", [succeeded(result=1), failed(failure=OUT_OF_MEMORY), cancelled()])
+def test_a_cancel_that_comes_too_late_meets_a_finished_job(moment: int, end: Step) -> None:
+    world = faster(end)
+    job = world.apply(submit())
+    world.advance(at(moment))
+    with pytest.raises(NotAllowed) as refusal:
+        world.apply(Cancel(API, job.id))
+    job = now(world, job)
+    assert refusal.value.job == job
+    assert (job.state, job.finished_ms, job.result) == (end.state, at(moment), end.result)
+    assert not job.cancel_requested
+    with pytest.raises(NotAllowed):
+        world.apply(Cancel(API, job.id))
+
+
+def test_too_late_is_answered_as_the_service_answers_for_finished_jobs() -> None:
+    race = book(part(running(9_000), failed(), on_cancel=CancelTooLate()))
+    gone = world_of(race, DISMISSING)
+    assert gone.apply(Cancel(API, gone.apply(submit()).id)).state is State.FAILED
+    assert gone.jobs(API) == []
+    flagged = world_of(race, FLAGGING)
+    answer = flagged.apply(Cancel(API, flagged.apply(submit()).id))
+    assert (answer.state, answer.cancel_requested) == (State.FAILED, True)
+    again = world_of(race, SAME_JOB)
+    assert story(again.apply(Cancel(API, again.apply(submit(retries=2)).id))) == [
+        ("running", 0),
+        ("failed", 0),
+        ("cancelled", 0),
+    ]
+
+
+def test_a_refused_cancel_that_came_too_late_is_replayed_as_the_end_of_the_job() -> None:
+    journal = MemoryJournal()
+    scenario = book(part(running(9_000), succeeded(), on_cancel=CancelTooLate()))
+    world = world_of(scenario, journal=journal)
+    job = world.apply(submit())
+    with pytest.raises(NotAllowed):
+        world.apply(Cancel(API, job.id), at_ms=at(500))
+    assert [entry.command for entry in journal][1:] == [Conclude(API, job.id)]
+    again = World.replay(journal, seed=world.seed, rules={API: plain()}, playbook=scenario)
+    assert again.snapshot() == world.snapshot()
+
+
+def test_a_finished_job_cannot_be_concluded_and_a_worker_is_freed_by_it() -> None:
+    world = world_of(book(running(9_000), succeeded(), workers=1))
+    first, second = world.apply(submit()), world.apply(submit())
+    assert world.apply(Conclude(API, first.id)).state is State.SUCCEEDED
+    assert now(world, second).state is State.RUNNING
+    with pytest.raises(NotAllowed, match="conclude"):
+        world.apply(Conclude(API, first.id))
+    with pytest.raises(UnknownJob):
+        world.apply(Conclude(API, "nobody"))
