@@ -6,16 +6,20 @@ spelling of JSON.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import translate
 from typing import Any
 
 from simulator.engine.command import Submit
+from simulator.engine.draw import draw_between
+from simulator.engine.fill import text_of, values_at
+
+__all__ = ["GLOB_CHARACTERS_MAX", "Field", "Glob", "When", "text_of", "values_at"]
 
 GLOB_CHARACTERS_MAX = 1_000
+_CHANCES = 1 << 53
+"""As many as a float can tell apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,52 +67,34 @@ class When:
     numbers: tuple[int, int] | None = None
     """First and last job number, counted over all jobs of the world."""
     fields: tuple[Field, ...] = ()
+    every: int | None = None
+    """Job numbers that this divides."""
+    chance: float | None = None
+    """The share of jobs, from 0 to 1; which ones is drawn by seed, rule and job number."""
+    place: int = 0
+    """The rule's place among the rules of its scenario, so that two rules draw apart."""
 
     @property
     def is_always(self) -> bool:
         """No job can fail to meet it."""
-        return not (self.apis or self.kinds or self.numbers or self.fields)
+        return not (
+            self.apis or self.kinds or self.numbers or self.fields or self.every or self.chance is not None
+        )
 
-    def holds(self, submit: Submit, number: int) -> bool:
-        """Whether this job meets every condition."""
+    def holds(self, submit: Submit, number: int, seed: int = 0) -> bool:
+        """Whether this job of a world with this seed meets every condition."""
         if self.apis and submit.api not in self.apis:
             return False
         if self.numbers is not None and not self.numbers[0] <= number <= self.numbers[1]:
             return False
+        if self.every is not None and number % self.every:
+            return False
         if self.kinds and not any(glob.fits(submit.kind) for glob in self.kinds):
+            return False
+        if self.chance is not None and not self._is_drawn(number, seed):
             return False
         return all(field.holds(submit.request) for field in self.fields)
 
-
-def values_at(value: Any, path: str) -> Iterator[Any]:
-    """What a dotted path leads to: keys of mappings, indexes of lists. A key may hold dots itself, the longest is tried first.
-
-    >>> list(values_at({"inputs": [{"a.b": 1}]}, "inputs.0.a.b"))
-    [1]
-    """
-    if isinstance(value, Mapping):
-        if path in value:
-            yield value[path]
-        end = path.rfind(".")
-        while end >= 0:
-            if path[:end] in value:
-                yield from values_at(value[path[:end]], path[end + 1 :])
-            end = path.rfind(".", 0, end)
-    elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        index, dot, rest = path.partition(".")
-        if _INDEX.fullmatch(index) and int(index) < len(value):
-            item = value[int(index)]
-            if dot:
-                yield from values_at(item, rest)
-            else:
-                yield item
-
-
-def text_of(value: Any) -> str:
-    """A text as it is, anything else as compact JSON writes it."""
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
-
-
-_INDEX = re.compile(r"[0-9]{1,9}")
+    def _is_drawn(self, number: int, seed: int) -> bool:
+        drawn = draw_between(0, _CHANCES - 1, seed, "chance", self.place, number)
+        return drawn < (self.chance or 0) * _CHANCES

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from simulator.engine.command import Submit
 from simulator.engine.job import State
 from simulator.engine.script import Part, Script, Span, Step
+from simulator.scenario.calls import CallRules
 from simulator.scenario.match import When
 
 NO_RULE = "no rule matched"
@@ -36,11 +37,12 @@ class Scenario:
     crew: Mapping[str, int | None]
     """Workers of the APIs that the scenario speaks of."""
     rules: tuple[JobRule, ...]
+    calls: CallRules = field(default_factory=CallRules)
 
-    def part_for(self, submit: Submit, number: int) -> Part:
+    def part_for(self, submit: Submit, number: int, seed: int = 0) -> Part:
         """The part of the first rule that holds; without one the job simply succeeds."""
         for rule in self.rules:
-            if rule.when.holds(submit, number):
+            if rule.when.holds(submit, number, seed):
                 return rule.part
         return FALLBACK
 

@@ -8,7 +8,7 @@ and the values that aliases multiply are bounded; whatever the text is, the outc
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from difflib import get_close_matches
 from math import isfinite
@@ -24,13 +24,16 @@ DEPTH_MAX = 64
 SHOWN_MAX = 60
 """Characters of a value that a message shows."""
 
-Severity = Literal["error", "warning"]
+Severity = Literal["error", "warning", "note"]
 Scalar = None | bool | int | float | str
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong with a file, or (a warning) something that will surprise; line and column count from 1."""
+    """Something wrong with a file, something that will surprise (a warning), or that an API cannot express (a note).
+
+    Line and column count from 1.
+    """
 
     file: str
     line: int
@@ -149,8 +152,10 @@ class Node:
                 entries.append((key, Node(raw_value, _join(self.path, key.written), self.notes)))
         return entries
 
-    def fields(self, known: Collection[str], what: str = "key", prefix: str | None = None) -> dict[str, Node]:
-        """The values of a mapping by key; keys that are neither known nor begin with `prefix` are problems."""
+    def fields(
+        self, known: Collection[str], what: str = "key", prefix: str | tuple[str, ...] | None = None
+    ) -> dict[str, Node]:
+        """The values of a mapping by key; keys that are neither known nor begin with a `prefix` are problems."""
         fields = {}
         for key, value in self.entries():
             name = key.written
@@ -184,12 +189,14 @@ class Node:
             return ""
         return self._mended()
 
-    def json(self) -> Any:
-        """Any JSON value; what JSON cannot say is a problem."""
+    def json(self, text: Callable[[Node], str] | None = None) -> Any:
+        """Any JSON value; what JSON cannot say is a problem. Texts (not keys) are read by `text`, if given."""
         if self.is_mapping:
-            return {self._json_key(key): value.json() for key, value in self.entries()}
+            return {self._json_key(key): value.json(text) for key, value in self.entries()}
         if self.is_list:
-            return [item.json() for item in self.items()]
+            return [item.json(text) for item in self.items()]
+        if text is not None and self.is_text:
+            return text(self)
         scalar = self.scalar()
         if isinstance(scalar, float) and not isfinite(scalar):
             self.problem(f"{shown(self.written)} is no number that JSON can write")

@@ -115,6 +115,8 @@ def test_nothing_asked_for_holds_for_every_job() -> None:
         When(apis=("titan", "ogc")),
         When(kinds=globs("walk", "sw*")),
         When(numbers=(3, 5)),
+        When(every=3),
+        When(chance=1e-9),
         When(fields=(Field("name", globs("other")),)),
         When(apis=("ica",), kinds=globs("run"), numbers=(2, 2), fields=(Field("size", globs("1")),)),
     ],
@@ -131,8 +133,35 @@ def test_one_condition_that_fails_keeps_the_rule_from_the_job(when: When) -> Non
         When(kinds=globs("walk", "r*")),
         When(numbers=(2, 5)),
         When(numbers=(1, 2)),
+        When(every=2),
+        When(every=1, chance=1),
         When(fields=(Field("name", globs("x", "to*")), Field("size", globs("12")))),
     ],
 )
 def test_a_rule_is_for_the_job_when_every_condition_holds(when: When) -> None:
     assert when.holds(Submit("ica", "run", request={"name": "tonight", "size": 12}), 2)
+
+
+def drawn(chance: float, *, seed: int = 1, place: int = 0) -> list[int]:
+    """Which of the first thousand jobs are drawn."""
+    when = When(chance=chance, place=place)
+    assert not when.is_always
+    return [number for number in range(1, 1_001) if when.holds(Submit("ica", "run"), number, seed)]
+
+
+def test_every_third_job_is_one_whose_number_three_divides() -> None:
+    when = When(every=3, numbers=(4, 12))
+    assert [number for number in range(1, 20) if when.holds(Submit("ica", "run"), number)] == [6, 9, 12]
+
+
+def test_a_chance_takes_its_share_of_the_jobs() -> None:
+    assert 60 < len(drawn(0.1)) < 140
+    assert 440 < len(drawn(0.5)) < 560
+    assert len(drawn(1)) == 1_000
+
+
+def test_who_is_drawn_depends_on_the_seed_and_the_rule_alone() -> None:
+    assert drawn(0.3) == drawn(0.3)
+    assert drawn(0.3) != drawn(0.3, seed=2)
+    assert drawn(0.3) != drawn(0.3, place=1)
+    assert set(drawn(0.3)) < set(drawn(0.6)), "who is drawn stays drawn when the chance grows"

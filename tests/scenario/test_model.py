@@ -50,3 +50,15 @@ def test_a_job_that_no_rule_is_for_succeeds_and_its_history_says_why() -> None:
 def test_workers_are_unlimited_unless_the_scenario_counts_them() -> None:
     playbook = scenario(crew={"titan": 0, "jbpm": 2, "ogc": None})
     assert [playbook.workers(api) for api in ("titan", "jbpm", "ogc", "ica")] == [0, 2, None, None]
+
+
+def test_a_share_of_the_jobs_is_drawn_by_the_seed_of_their_world() -> None:
+    playbook = scenario(JobRule(When(chance=0.5), part(State.FAILED)), JobRule(When(), part(State.SUCCEEDED)))
+
+    def ends(seed: int) -> list[State]:
+        rules = {"ica": Rules(identify=lambda seed, number: str(number))}
+        world = World(seed=seed, rules=rules, playbook=playbook)
+        return [world.apply(Submit("ica", "run")).state for _ in range(30)]
+
+    assert set(ends(1)) == {State.FAILED, State.SUCCEEDED}
+    assert ends(1) == ends(1) != ends(2)

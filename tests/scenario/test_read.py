@@ -19,7 +19,14 @@ from simulator.engine.script import CancelAfter, CancelEffect, Lasting, Script, 
 from simulator.engine.world import World
 from simulator.resources import shipped_scenarios
 from simulator.scenario.model import Scenario
-from simulator.scenario.read import ScenarioError, check_scenario, read_scenario
+from simulator.scenario.read import (
+    RULE_KEYS,
+    TOP_KEYS,
+    WHEN_KEYS,
+    ScenarioError,
+    check_scenario,
+    read_scenario,
+)
 from simulator.scenario.setting import Setting
 
 APIS = {
@@ -372,7 +379,7 @@ def test_a_cancel_follows_the_rule_of_its_job() -> None:
 
 # ---- problems -------------------------------------------------------------------------------------------------------
 
-TOP = "Known keys: description, $schema, apis, workers, jobs"
+TOP = f"Known keys: {', '.join(TOP_KEYS)}"
 GOOD = "jobs: [{script: [succeeded]}]"
 STATES = "delayed, queued, running, retrying, cancelling, succeeded, failed, cancelled"
 
@@ -383,8 +390,7 @@ STATES = "delayed, queued, running, retrying, cancelling, succeeded, failed, can
         ("[1]", ["1:1: must be a mapping, not a list"]),
         ("happy", ["1:1: must be a mapping, not the text 'happy'"]),
         ("{}", ["1:1: `jobs` is missing: a list of rules, such as `jobs: [{script: [running: 2s, succeeded]}]`"]),
-        (f"{GOOD}\ncalls: []", [f"2:1: unknown key 'calls'. {TOP}"]),
-        (f"extends: happy\n{GOOD}", [f"1:1: unknown key 'extends'. {TOP}"]),
+        (f"extend: happy\n{GOOD}", [f"1:1: unknown key 'extend', did you mean 'extends'? {TOP}"]),
         (f"wokers: {{}}\n{GOOD}", [f"1:1: unknown key 'wokers', did you mean 'workers'? {TOP}"]),
         (f"{GOOD}\n{GOOD}", ["2:1: key 'jobs' is written twice, first in line 1"]),
         (f"description: 5\n{GOOD}", ['1:14: description: must be a text, not 5; put it in quotes: "5"']),
@@ -418,8 +424,10 @@ def test_what_is_wrong_at_the_top_is_told_with_its_place(text: str, expected: li
     assert problems(text) == expected
 
 
-RULE = "Known keys: when, script, on_cancel"
-WHEN = "Known keys: api, kind, number, request.<path>"
+RULE = f"Known keys: {', '.join(RULE_KEYS)}"
+WHEN = f"Known keys: {', '.join(WHEN_KEYS)}"
+AFTER = "{after: 2s}, {after: 2s, then: failed}"
+EFFECTS = f"at_once, ignored, refused, too_late, {AFTER}"
 
 
 @pytest.mark.parametrize(
@@ -433,12 +441,41 @@ WHEN = "Known keys: api, kind, number, request.<path>"
         ("{script: succeeded}", ["2:12: jobs[0].script: must be a list, not the text 'succeeded'"]),
         ("{script: }", ["2:11: jobs[0].script: must be a list, not nothing"]),
         ("{script: []}", ["2:12: jobs[0].script: needs at least one step, such as `running: 2s`"]),
-        ("{script: [succeeded], attempts: []}", [f"2:25: jobs[0]: unknown key 'attempts'. {RULE}"]),
-        ("{script: [succeeded], on_cancel: at-once}", ["2:36: jobs[0].on_cancel: unknown effect 'at-once', did you mean 'at_once'? Known effects: at_once, ignored, refused, {after: 2s}"]),
-        ("{script: [succeeded], on_cancel: }", ["2:35: jobs[0].on_cancel: must be one of at_once, ignored, refused, {after: 2s}"]),
-        ("{script: [succeeded], on_cancel: [ignored]}", ["2:36: jobs[0].on_cancel: must be one of at_once, ignored, refused, {after: 2s}"]),
+        ("{script: [succeeded], attempts: [[failed], [succeeded]]}", ["2:35: jobs[0].attempts: a rule has one of script and attempts"]),
+        ("{attemps: []}", [
+            "2:3: jobs[0]: `script` is missing: a list of steps, such as `script: [running: 2s, succeeded]`",
+            f"2:4: jobs[0]: unknown key 'attemps', did you mean 'attempts'? {RULE}",
+        ]),
+        ("{attempts: }", ["2:13: jobs[0].attempts: must be a list, not nothing"]),
+        ("{attempts: []}", ["2:14: jobs[0].attempts: needs at least one script, such as `- [running: 2s, failed]`"]),
+        ("{attempts: [failed, [succeeded]]}", ["2:15: jobs[0].attempts[0]: must be a list, not the text 'failed'"]),
+        ("{attempts: [[runing: 1s, failed], [succeeded]]}", [f"2:16: jobs[0].attempts[0][0]: unknown key 'runing', did you mean 'running'? Known keys: {STATES}, progress, message"]),
+        ("{attempts: [[failed, running: 1s, retrying: 1s], [succeeded]]}", ["2:24: jobs[0].attempts[0][1]: nothing follows failed, which ends the script"]),
+        ("{attempts: [[failed], [failed, retrying: hold]]}", ["2:34: jobs[0].attempts[1][1]: nothing follows failed, which ends the script"]),
+        ("{attempts: [[running: 1s, succeeded], [failed]]}", ["warning 2:29: jobs[0].attempts[0][1]: this attempt does not fail: only a client's retry leads to the next one"]),
+        (f"{{attempts: [{'[failed], ' * 100}[succeeded]]}}", ["2:1015: jobs[0].attempts[100]: a rule has at most 100 attempts; the last one repeats"]),
+        ("{script: [succeeded], on_cancel: at-once}", [f"2:36: jobs[0].on_cancel: unknown effect 'at-once', did you mean 'at_once'? Known effects: {EFFECTS}"]),
+        ("{script: [succeeded], on_cancel: }", [f"2:35: jobs[0].on_cancel: must be one of {EFFECTS}"]),
+        ("{script: [succeeded], on_cancel: [ignored]}", [f"2:36: jobs[0].on_cancel: must be one of {EFFECTS}"]),
+        ("{script: [running: forever], on_cancel: too_late}", ["2:43: jobs[0].on_cancel: too_late needs an end to come to: end the script with succeeded, failed or cancelled"]),
+        ("{script: [succeeded], on_cancel: {then: failed}}", ["2:36: jobs[0].on_cancel: `after` is missing: how long the job is cancelling, such as {after: 2s}"]),
+        ("{script: [succeeded], on_cancel: {after: 1s, then: suceeded}}", ["2:54: jobs[0].on_cancel.then: unknown end 'suceeded', did you mean 'succeeded'? Known ends: succeeded, failed, cancelled"]),
+        ("{script: [succeeded], on_cancel: {after: 1s, then: [failed]}}", ["2:54: jobs[0].on_cancel.then: must be one of succeeded, failed, cancelled"]),
+        ("{script: [succeeded], on_cancel: {after: 1s, then: {running: 1s}}}", ["2:54: jobs[0].on_cancel.then: must be an end: one of succeeded, failed, cancelled"]),
+        ("{script: [succeeded], on_cancel: {after: 1s, then: {failed: {eror: x}}}}", ["2:64: jobs[0].on_cancel.then.failed: unknown key 'eror', did you mean 'error'? Known keys: error, message, log, no_log"]),
+        ("{script: [succeeded], log: 5}", ['2:30: jobs[0].log: must be a text, not 5; put it in quotes: "5"']),
+        ("{script: [succeeded], log: done, no_log: true}", ["2:44: jobs[0].no_log: there is a `log`"]),
+        ("{script: [succeeded], no_log: never}", ["2:33: jobs[0].no_log: must be true or false"]),
+        *(
+            (f"{{script: [succeeded], when: {{chance: {written}}}}}", ["2:40: jobs[0].when.chance: must be a number above 0 and up to 1, such as 0.1 for one job in ten"])
+            for written in ("0", "-0.1", "1.01", "10", "10%", "true", "'0.1'", "null", "[0.1]", ".nan")
+        ),
+        *(
+            (f"{{script: [succeeded], when: {{every: {written}}}}}", ["2:39: jobs[0].when.every: must be a whole number from 1 on: 3 for every third job of the world"])
+            for written in ("0", "-3", "1.5", "true", "'3'", "third", "[3]")
+        ),
         ("{script: [succeeded], on_cancel: {}}", ["2:36: jobs[0].on_cancel: `after` is missing: how long the job is cancelling, such as {after: 2s}"]),
-        ("{script: [succeeded], on_cancel: {aftr: 2s}}", ["2:37: jobs[0].on_cancel: unknown key 'aftr', did you mean 'after'? Known keys: after"]),
+        ("{script: [succeeded], on_cancel: {aftr: 2s}}", ["2:37: jobs[0].on_cancel: unknown key 'aftr', did you mean 'after'? Known keys: after, then"]),
         ("{script: [succeeded], on_cancel: {after: 2}}", ["2:44: jobs[0].on_cancel.after: 2 has no unit; write 2s for seconds"]),
         ("{script: [succeeded], on_cancel: {after: forever}}", ["2:44: jobs[0].on_cancel.after: 'forever' is not a duration; write it like 250ms, 2s, 1m30s, 1h or PT5M"]),
         ("{script: [succeeded], when: ica}", ["2:31: jobs[0].when: must be a mapping, not the text 'ica'"]),
@@ -447,9 +484,9 @@ WHEN = "Known keys: api, kind, number, request.<path>"
         ("{script: [succeeded], when: {api: ica, request: x}}", [f"2:42: jobs[0].when: unknown key 'request', did you mean 'request.<path>'? {WHEN}"]),
         ("{script: [succeeded], when: {api: ic}}", ["2:37: jobs[0].when.api: unknown API 'ic', did you mean 'ica'? Known APIs: ica, jbpm, titan"]),
         ("{script: [succeeded], when: {api: [ica, jbpn]}}", ["2:43: jobs[0].when.api[1]: unknown API 'jbpn', did you mean 'jbpm'? Known APIs: ica, jbpm, titan"]),
-        ("{script: [succeeded], when: {api: []}}", ["2:37: jobs[0].when.api: an empty list fits no job"]),
+        ("{script: [succeeded], when: {api: []}}", ["2:37: jobs[0].when.api: an empty list fits nothing"]),
         ("{script: [succeeded], when: {api: 5}}", ["2:37: jobs[0].when.api: must be the name of an API"]),
-        ("{script: [succeeded], when: {kind: []}}", ["2:38: jobs[0].when.kind: an empty list fits no job"]),
+        ("{script: [succeeded], when: {kind: []}}", ["2:38: jobs[0].when.kind: an empty list fits nothing"]),
         ("{script: [succeeded], when: {kind: {a: b}}}", ["2:38: jobs[0].when.kind: must be a single value, not a mapping"]),
         (f"{{script: [succeeded], when: {{kind: {'x' * 1001}}}}}", ["2:38: jobs[0].when.kind: a pattern has at most 1000 characters"]),
         ("{script: [succeeded], when: {request.: x}}", ["2:42: jobs[0].when.request.: a path has 1 to 1000 characters: request.name, request.inputs.0.url"]),
@@ -512,7 +549,13 @@ WRITE = "is not a duration; write it like 250ms, 2s, 1m30s, 1h or PT5M"
         ("running: -2s", "3:14: %.running: '-2s' is negative; time only goes forward"),
         ("running: -3", "3:14: %.running: '-3' is negative; time only goes forward"),
         ("running: 5s..2s", "3:14: %.running: runs backwards; write 2s..5s"),
-        ("running: 3 polls", f"3:14: %.running: '3 polls' {WRITE}"),
+        ("running: 0 polls", "3:14: %.running: a step lasts at least one poll"),
+        ("running: 4..2 polls", "3:14: %.running: runs backwards; write 2..4 polls"),
+        ("running: 3 pols", "3:14: %.running: unknown unit 'pols', did you mean 'polls'?"),
+        ("running: 3 Polls", "3:14: %.running: unknown unit 'Polls', did you mean 'polls'?"),
+        ("running: 3 weeks", f"3:14: %.running: '3 weeks' {WRITE}"),
+        ("running: x polls", f"3:14: %.running: 'x polls' {WRITE}"),
+        ("running: 2s..3 polls", f"3:14: %.running: '3 polls' {WRITE}"),
         ("running: soon", f"3:14: %.running: 'soon' {WRITE}"),
         ("running: 2s..", f"3:14: %.running: '' {WRITE}"),
         ("running: true", f"3:14: %.running: 'true' {WRITE}"),
@@ -531,10 +574,10 @@ WRITE = "is not a duration; write it like 250ms, 2s, 1m30s, 1h or PT5M"
         ),
         ("succeeded: done", "3:16: %.succeeded: must be {result: …}, or `succeeded` alone"),
         ("succeeded: 5s", "3:16: %.succeeded: must be {result: …}, or `succeeded` alone"),
-        ("failed: boom", "3:13: %.failed: must be {error: {code: …, message: …}}, or `failed` alone"),
+        ("failed: 137", "3:13: %.failed: must be {error: {code: …, message: …}}, or `failed` alone"),
         ("failed: [a]", "3:13: %.failed: must be {error: {code: …, message: …}}, or `failed` alone"),
         ("cancelled: now", "3:16: %.cancelled: must be {message: …}, or `cancelled` alone"),
-        ("succeeded: {rsult: 1}", "3:17: %.succeeded: unknown key 'rsult', did you mean 'result'? Known keys: result, message"),
+        ("succeeded: {rsult: 1}", "3:17: %.succeeded: unknown key 'rsult', did you mean 'result'? Known keys: result, no_result, message, log, no_log"),
         ("succeeded: {result: {a: 1, a: 2}}", "3:32: %.succeeded.result: key 'a' is written twice, first in line 3"),
         ("succeeded: {result: [.nan]}", "3:26: %.succeeded.result[0]: '.nan' is no number that JSON can write"),
         ("succeeded: {message: 5}", '3:26: %.succeeded.message: must be a text, not 5; put it in quotes: "5"'),
@@ -542,11 +585,15 @@ WRITE = "is not a duration; write it like 250ms, 2s, 1m30s, 1h or PT5M"
         ("{succeeded: {}, progress: 100}", "3:21: %: succeeded ends the script and takes no 'progress'"),
         ("failed: {code: oom}", "3:13: %.failed: `code` belongs to the error: write `failed: {error: {code: …}}`"),
         ("failed: {details: oom}", "3:13: %.failed: `details` belongs to the error: write `failed: {error: {details: …}}`"),
-        ("failed: {eror: {}}", "3:14: %.failed: unknown key 'eror', did you mean 'error'? Known keys: error, message"),
-        ("failed: {error: boom}", "3:21: %.failed.error: must be a mapping, not the text 'boom'"),
+        ("failed: {eror: {}}", "3:14: %.failed: unknown key 'eror', did you mean 'error'? Known keys: error, message, log, no_log"),
+        ("failed: {error: 137}", "3:21: %.failed.error: must be a mapping, not 137"),
+        ("succeeded: {result: 1, no_result: true}", "3:39: %.succeeded.no_result: there is a `result`"),
+        ("succeeded: {no_result: 1}", "3:28: %.succeeded.no_result: must be true or false"),
+        ("failed: {log: a, no_log: true}", "3:30: %.failed.no_log: there is a `log`"),
+        ("failed: {no_result: true}", "3:14: %.failed: unknown key 'no_result'. Known keys: error, message, log, no_log"),
         ("failed: {error: {kode: a}}", "3:22: %.failed.error: unknown key 'kode', did you mean 'code'? Known keys: message, code, details"),
         ("failed: {error: {code: 137}}", '3:28: %.failed.error.code: must be a text, not 137; put it in quotes: "137"'),
-        ("cancelled: {result: 1}", "3:17: %.cancelled: unknown key 'result'. Known keys: message"),
+        ("cancelled: {result: 1}", "3:17: %.cancelled: unknown key 'result'. Known keys: message, log, no_log"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_step_is_told_with_its_place(step: str, expected: str) -> None:
@@ -580,7 +627,7 @@ def test_what_is_wrong_with_a_step_is_told_with_its_place(step: str, expected: s
         ("[{running: 2s, progress: 0..60}, retrying: 1s, {running: 1s, progress: 0..80}, failed]", []),
         ("[{running: forever, progress: 0..60}]", ["warning 1:18: %[0]: progress stays at 0: a step without an end has no time to reach 60 in"]),
         ("[{running: hold, progress: 60}, succeeded]", []),
-        ("[succeeded: {result: null}]", ["warning 1:38: %[0].succeeded.result: a null result is as none: the API makes one up"]),
+        ("[succeeded: {result: null}]", ["warning 1:38: %[0].succeeded.result: a null result is as none: the API makes one up; for none at all write `no_result: true`"]),
         ("[failed: {message: boom}]", ["warning 1:36: %[0].failed.message: the error has a message of its own: `failed: {error: {message: …}}`"]),
     ],
 )  # fmt: skip
@@ -667,11 +714,19 @@ jobs:
       - hold
       - failed: {error: {code: a, message: b, details: c}, message: d}
     on_cancel: {after: 1s}
+  - when: {api: titan, chance: 0.5, every: 1}
+    attempts:
+      - [running: 2..4 polls, failed: "{request.a.b} {{ {job.id}", retrying: 1s]
+      - [running: 1s, succeeded: {result: {a: ["{world.seed}"]}, log: a}]
+    on_cancel: {after: 1s, then: {failed: {error: b}}}
+    log: "{job.kind}"
   - script: [running: 2s, succeeded: {result: {a: [1, null]}}]
+    on_cancel: too_late
+    no_log: true
 """
 SCRAPS = st.sampled_from([
     "\n ", "\n  ", "- ", ": ", "[", "]", "{", "}", "&a ", "*a", "*d", "!x ", "'", '"', "#", ",", "..", "-", "0", "9",
-    "running", "hold", "forever", "when", "{}", "[]", "null", "1e999", "~", "%", "\t", "\x00", "é", "\\u",
+    "running", "hold", "forever", "when", "polls", "{job.", "too_late", "then", "{}", "[]", "null", "1e999", "~", "%", "\t", "\x00", "é", "\\u",
 ])  # fmt: skip
 
 
@@ -687,7 +742,7 @@ def test_a_mutated_scenario_is_played_or_refused_with_problems(
         place = round(where * len(text))
         text = text[:place] + scrap + text[place + cut :]
     scenario = told(text)
-    if not edits:
+    if text == FULL:
         assert scenario is not None
     if scenario is not None:
         rules = {api: Rules(identify=lambda seed, number: str(number)) for api in APIS}
