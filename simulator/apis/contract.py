@@ -33,6 +33,7 @@ __all__ = [
     "Upload",
     "has_expired",
     "iso",
+    "job_id_in",
     "status_of",
 ]
 
@@ -85,6 +86,8 @@ class Kind(Enum):
     TOO_LARGE = ("too_large", 413)
     URI_TOO_LONG = ("uri_too_long", 414)
     UNSUPPORTED_MEDIA_TYPE = ("unsupported_media_type", 415)
+    ASKED_FOR = ("asked_for", 503)
+    """Nothing was wrong: a scenario, or the client itself, wants this status (`Problem.status`)."""
     INTERNAL = ("internal", 500)
     """Our own mistake: a crash, or a reply that breaks the document under --strict."""
 
@@ -102,6 +105,7 @@ class Problem(Exception):
         where: `path`, `query`, `header` or `body`, when one of them is to blame.
         pointer: the parameter's name, or a JSON pointer into the body.
         headers: to be sent along, such as `Allow` or `WWW-Authenticate`.
+        status: other than the usual one of its kind.
     """
 
     def __init__(
@@ -113,8 +117,10 @@ class Problem(Exception):
         pointer: str = "",
         value: Any = None,
         headers: Mapping[str, str] | None = None,
+        status: int | None = None,
     ) -> None:
         self.kind = kind
+        self.status = kind.status if status is None else status
         self.detail = detail
         self.where = where
         self.pointer = pointer
@@ -133,7 +139,7 @@ Refusal = Problem | EngineError
 def status_of(refusal: Refusal) -> int:
     """The status most services answer; an API's envelope may know better."""
     if isinstance(refusal, Problem):
-        return refusal.kind.status
+        return refusal.status
     if isinstance(refusal, UnknownJob):
         return 404
     if isinstance(refusal, NotAllowed):
@@ -281,6 +287,14 @@ def has_expired(world: World, api: str, token: str, lifetime_ms: int) -> bool:
     return bool(world.now_ms - seen_ms >= lifetime_ms)
 
 
+def job_id_in(params: Mapping[str, Any]) -> str | None:
+    """The job that a path names: the first of the usual names for it."""
+    for name in ("jobId", "runId", "id", "asyncToken"):
+        if isinstance(params.get(name), str):
+            return str(params[name])
+    return None
+
+
 @dataclass
 class Api:
     """One simulated service.
@@ -299,8 +313,13 @@ class Api:
         replies_in_request_format: a body's Content-Type decides the format of the answer before Accept does.
         prepare: (decoded body, settings) → the body as it is checked and handled.
         format_of: (request headers) → the media type that body and answer are in whatever the usual headers say, or None.
+        job_id: (path parameters) → the id of the job that they name, as the engine knows it, or None.
+        status_fields: names under which replies show the state's word.
+        progress_fields: names under which replies show progress in percent.
         announce: (a watched job as it was at a move, its settings) → what its subscriber is told then, or None.
         body_bytes_max: larger request bodies are refused unless the server was told otherwise.
+        cannot: what of the scenario language this API has no way to express (a feature of `simulator.scenario.review`, or
+            a role that it has no operation for) → what happens instead, said after the API's name.
     """
 
     name: str
@@ -315,8 +334,12 @@ class Api:
     replies_in_request_format: bool = False
     prepare: Callable[[Any, Mapping[str, Any]], Any] | None = None
     format_of: Callable[[Mapping[str, str]], str | None] | None = None
+    job_id: Callable[[Mapping[str, Any]], str | None] = job_id_in
+    status_fields: frozenset[str] = frozenset()
+    progress_fields: frozenset[str] = frozenset()
     announce: Callable[[Job, Mapping[str, Any]], Announcement | None] | None = None
     body_bytes_max: int = 1_048_576
+    cannot: Mapping[str, str] = field(default_factory=dict)
     operations: dict[str, Operation] = field(default_factory=dict)
 
     def operation(self, role: Role, *, raw_body: bool = False) -> Callable[[Handler], Handler]:

@@ -52,6 +52,16 @@ WORDS = {
     State.FAILED: "Failed",
     State.CANCELLED: "Aborted",
 }
+CANNOT = {
+    "progress": "shows no progress",
+    "delayed": "has no word for delayed: such a run is Pending",
+    "retrying": "has no word for retrying: such a run is Running, and retryCount tells which attempt it is",
+    "cancelling": "has no word for cancelling: such a run is Running",
+    "result": "has no results: a run writes files",
+    "log": "tells where the logs are, not what they say",
+    "retry": "has no call that runs a job again",
+}
+"""What scenarios can say and this API cannot."""
 CODES = {
     400: "BadRequest",
     401: "Unauthorized",
@@ -146,8 +156,10 @@ api = Api(
     document="ica.yaml",
     rules=Rules(identify=lambda seed, number: f"trn.{draw_hex(seed, 'ica', number)}"),
     words=WORDS,
+    cannot=CANNOT,
     error=error,
     authenticate=authenticate,
+    status_fields=frozenset({"status"}),
     settings={
         "tokens": Setting(list, (), "the tokens that are good; when empty, any is"),
         "read_only_tokens": Setting(
@@ -349,7 +361,7 @@ def _details(job: Job) -> str:
 def _logs(job: Job, of_failed: str) -> list[dict[str, Any]]:
     """One line per attempt, from its start; urls of its texts once it has ended."""
     has_begun = job.started_ms is not None or job.executions
-    if not has_begun or (job.state is State.FAILED and of_failed == "missing"):
+    if not has_begun or job.no_log or (job.state is State.FAILED and of_failed == "missing"):
         return []
     has_urls = job.state is not State.FAILED or of_failed == "complete"
     lines: list[dict[str, Any]] = []

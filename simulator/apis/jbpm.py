@@ -49,6 +49,16 @@ WORDS = {
     State.FAILED: "ERROR",
     State.CANCELLED: "CANCELLED",
 }
+CANNOT = {
+    "progress": "shows no progress",
+    "message": "shows no messages of steps: request-message stays as it is",
+    "delayed": "has no word for delayed: such a job is QUEUED",
+    "cancelling": "has no word for cancelling: such a job is RUNNING",
+    "code": "shows an error's message and details, not its code",
+    "log": "has no logs",
+    "refused": "answers 204 to every cancel, so that no client hears of the refusal",
+}
+"""What scenarios can say and this API cannot."""
 STATES = {word: tuple(state for state in State if WORDS[state] == word) for word in WORDS.values()}
 """Their word → all our states it stands for."""
 
@@ -187,7 +197,7 @@ def _words(problem: Problem, call: Call) -> tuple[int, str]:
             return _bad_parameter(problem)
         case Kind.INTERNAL:
             return _unexpected(_ours(problem.detail))
-    return problem.kind.status, _ours(problem.detail)
+    return problem.status, _ours(problem.detail)
 
 
 def _bad_parameter(problem: Problem) -> tuple[int, str]:
@@ -278,6 +288,7 @@ api = Api(
         line=Line.DUE_FIRST,
     ),
     words=WORDS,
+    cannot=CANNOT,
     error=error,
     authenticate=authenticate,
     settings={
@@ -295,6 +306,9 @@ api = Api(
         "healthy": Setting(bool, True, "when false, the health check answers 503"),
     },
     codecs={XML: codec},
+    # `id` names a container.
+    job_id=lambda params: str(params["jobId"]) if "jobId" in params else None,
+    status_fields=frozenset({"request-status"}),
     replies_in_request_format=True,
     format_of=format_of,
 )
@@ -592,7 +606,7 @@ def _stack_trace(job: Job, failure: Failure) -> str:
 def _response(job: Job) -> dict[str, Any]:
     if isinstance(job.result, Mapping):
         return dict(job.result)
-    if job.kind == LOG_CLEANUP and job.state is State.SUCCEEDED:
+    if job.kind == LOG_CLEANUP and job.state is State.SUCCEEDED and not job.no_result:
         data = job.request["request-data"]
         return {
             counter: 0

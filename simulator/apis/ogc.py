@@ -47,6 +47,15 @@ from simulator.engine.script import CancelEffect
 OPENAPI = "application/vnd.oai.openapi+json;version=3.0"
 CONFORMANCE = "http://www.opengis.net/spec/ogcapi-processes-1/1.0/conf/"
 CLASSES = ("core", "ogc-process-description", "json", "oas30", "job-list", "callback", "dismiss")
+CANNOT = {
+    "delayed": "has no word for delayed: such a job is accepted",
+    "retrying": "has no word for retrying: such a job is running",
+    "cancelling": "has no word for cancelling: such a job is running",
+    "attempts": "has no retry: while a job is tried again it is running, and nothing tells of the failure before",
+    "log": "has no logs",
+    "retry": "has no call that runs a job again",
+}
+"""What scenarios can say and this API cannot."""
 
 
 def error(refusal: Refusal, call: Call) -> Reply:
@@ -76,7 +85,10 @@ api = Api(
         remove_in=frozenset(State),
     ),
     words=WORDS,
+    cannot=CANNOT,
     error=error,
+    status_fields=frozenset({"status"}),
+    progress_fields=frozenset({"progress"}),
     announce=announce,
     settings={
         "after_removal": Setting(

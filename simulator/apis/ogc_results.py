@@ -56,6 +56,8 @@ def unavailable(job: Job) -> Reply | None:
 
 def values_of(job: Job) -> dict[str, Any]:
     """The results of a successful job: what the scenario said, else the inputs given and asked for, by output."""
+    if job.no_result:
+        return {}
     if isinstance(job.result, Mapping):
         return dict(job.result)
     values = read_inputs(PROCESSES[job.kind], job.request)

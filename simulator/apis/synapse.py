@@ -65,6 +65,18 @@ WORDS = {
     State.FAILED: "FAILED",
     State.CANCELLED: "FAILED",
 }
+CANNOT = {
+    "delayed": "has one word, PROCESSING, for all that is not done: a delayed job looks like a running one",
+    "retrying": "has one word, PROCESSING, for all that is not done: a retrying job looks like a running one",
+    "cancelling": "has no word for cancelling: such a job is PROCESSING, with jobCanceling",
+    "cancelled": "has no word for cancelled: such a job is FAILED",
+    "attempts": "tells nothing of attempts that failed before the last one",
+    "code": "names a Java exception for the code of an error; a code with a dot is taken for one",
+    "log": "has no logs",
+    "list": "has no list of jobs",
+    "retry": "has no call that runs a job again",
+}
+"""What scenarios can say and this API cannot."""
 REALM = 'Bearer realm="Synapse Repository Services"'
 TEXT_CHARACTERS_MAX = 3000
 NESTING_MAX = 200
@@ -205,8 +217,13 @@ api = Api(
         cancel=dict.fromkeys(State, CancelEffect.FLAG),
     ),
     words=WORDS,
+    cannot=CANNOT,
     error=error,
     authenticate=authenticate,
+    # The service reads a number, so leading zeros do not count.
+    job_id=lambda params: str(params.get("jobId") or params.get("asyncToken") or "").lstrip("0") or None,
+    status_fields=frozenset({"jobState"}),
+    progress_fields=frozenset({"progressCurrent"}),
     settings={
         "tokens": Setting(list, (), "the access tokens that are good; when empty, any is"),
         "no_token": Setting(
@@ -284,7 +301,7 @@ def _launched(request: dict[str, Any], call: Call, facts: dict[str, Any]) -> Job
     submit = Submit(api=api.name, kind=kind, request=request, labels=labels, facts=facts or None)
     if kind == NEXT_PAGE and page_of(request.get("token"), call.world.seed) is None:
         # The scenario may have given out a token of its own, and then it knows the page as well.
-        part = call.world.playbook.part_for(submit, call.world.count(api.name) + 1)
+        part = call.world.playbook.part_for(submit, call.world.count(api.name) + 1, call.world.seed)
         if part.script.steps[-1].result is None:
             submit = replace(submit, fails_with=BAD_PAGE_TOKEN)
     return call.world.apply(submit)
@@ -366,7 +383,7 @@ def job_status(job: Job, call: Call) -> dict[str, Any]:
         **progress,
         "runtimeMS": reported_ms - job.created_ms if progress else 0,
     }
-    if word == "COMPLETE":
+    if word == "COMPLETE" and not job.no_result:
         status["responseBody"] = _response_body(job, call)
     if word == "FAILED":
         status |= _failure(job)
@@ -394,7 +411,9 @@ def _progress(job: Job, now_ms: int) -> dict[str, Any]:
 def _step_message(job: Job) -> str | None:
     """What the present step itself says, not what an earlier one said."""
     steps = job.part.script.steps
-    return steps[job.step].message if 0 <= job.step < len(steps) else None
+    says = 0 <= job.step < len(steps) and steps[job.step].message is not None
+    # As the job has it: what a message says may depend on the job.
+    return job.message if says else None
 
 
 def _failure(job: Job) -> dict[str, Any]:
@@ -431,6 +450,8 @@ def _cut(text: str) -> str:
 
 def _response_body(job: Job, call: Call) -> dict[str, Any]:
     """What the scenario says the result is, else one made for the request."""
+    if job.no_result:
+        return {"concreteType": result_type(job.kind)}
     if job.result is None:
         return made_result(job, call)
     concrete_type = result_type(job.kind)

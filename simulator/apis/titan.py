@@ -40,6 +40,19 @@ WORDS = {
     State.FAILED: "failed",
     State.CANCELLED: "cancelled",
 }
+CANNOT = {
+    "progress": "shows no progress",
+    "message": "shows no messages of steps",
+    "retrying": "has no word for retrying: such a job is running",
+    "cancelling": "has no word for cancelling: such a job is running",
+    "result": "has no results: a job leaves a log",
+    "error": "does not show the text of an error",
+    "code": "has its own words for why a job failed: a code that it does not know is bad_exit",
+    "details": "does not show the details of an error",
+    "attempts": "tries again as a new job, which names the old one in retry_of",
+    "worker": "needs a worker here: jobs wait until a client consumes them",
+}
+"""What scenarios can say and this API cannot."""
 SPELLINGS = {
     "succeeded-failed": WORDS,
     "success-error": WORDS | {State.SUCCEEDED: "success", State.FAILED: "error"},
@@ -89,7 +102,9 @@ api = Api(
         claims=True,
     ),
     words=WORDS,
+    cannot=CANNOT,
     error=error,
+    status_fields=frozenset({"status"}),
     settings={
         "status_words": Setting(
             str,
@@ -262,8 +277,8 @@ def job_id_log_get(call: Call) -> Reply:
         return Reply(428, {"error": {"message": f"job {job.id} is not finished; its log is not there yet"}})
     if job.log is not None:
         return Reply(200, job.log, media_type="text/plain")
-    if job.state is State.CANCELLED:
-        raise Problem(Kind.NO_SUCH_PATH, f"job {job.id} was cancelled and left no log")
+    if job.state is State.CANCELLED or job.no_log:
+        raise Problem(Kind.NO_SUCH_PATH, f"job {job.id} has left no log")
     text = call.sampler.text(call.world.seed, "titan", job.number, lines=3)
     return Reply(200, text.encode(), media_type="text/plain")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from simulator.engine.command import SetScenario
 from simulator.engine.errors import TimeGoesBack
 from simulator.engine.rules import Rules
 from simulator.engine.world import Fired, Limits, World
@@ -51,6 +52,11 @@ class Stage:
             pass  # A clock that runs has come past it meanwhile.
         return fired
 
+    def set_scenario(self, scenario: Scenario) -> None:
+        """From now on new jobs and all calls follow this scenario."""
+        self.catch_up().apply(SetScenario(scenario))
+        self.scenario = scenario
+
     def pass_time(self, until_ms: int) -> float:
         """Bring this world closer to its next event, or to `until_ms` when that comes first.
 
@@ -97,6 +103,12 @@ class Worlds:
     def find(self, name: str) -> Stage | None:
         """The world of this name, if there is one."""
         return self._stages.get(name)
+
+    def set_scenario(self, scenario: Scenario) -> None:
+        """From now on every world follows this scenario; jobs under way keep their scripts."""
+        self._scenario = scenario
+        for stage in self._stages.values():
+            stage.set_scenario(scenario)
 
     def _make(self, name: str) -> Stage:
         clock = Clock(self._mode, self._timesource)

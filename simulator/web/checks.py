@@ -251,6 +251,12 @@ class Replies:
             return Violation("", f"status {status} is not declared")
         return response.violation(media_type, value, headers)
 
+    def has_type(self, status: int, media_type: str | None) -> bool:
+        """Whether an answer with this status may have this media type (or, for None, no body)."""
+        known = self._by_status
+        response = known.get(str(status)) or known.get(f"{status // 100}XX") or known.get("default")
+        return response is not None and response.has_type(media_type)
+
 
 class _Response:
     def __init__(self, response: Mapping[str, Any], compile_: Callable[[Any], Validator]) -> None:
@@ -261,6 +267,11 @@ class _Response:
         self._required_headers = [
             name.lower() for name, header in response.get("headers", {}).items() if header.get("required")
         ]
+
+    def has_type(self, media_type: str | None) -> bool:
+        if media_type is None:
+            return not self.contents
+        return media_type in self.contents or media_type_of(media_type) in self.contents
 
     def violation(self, media_type: str | None, value: Any, headers: Mapping[str, str]) -> Violation | None:
         for name in self._required_headers:

@@ -10,7 +10,9 @@ import sys
 from collections.abc import Callable
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from simulator.web.faults import TRANSPORT
 from simulator.web.front import Front
 
 GRACE_S = 5
@@ -43,9 +45,18 @@ def url_of(bound: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+class _Protocol(HttpToolsProtocol):
+    """HTTP that hands its connection to the application, as some faults are faults of the connection."""
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self.scope["extensions"] = {TRANSPORT: self.transport}  # type: ignore[dict-item]  # whatever an extension is
+
+
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, front: Front, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
+        self._front = front
         self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -54,6 +65,13 @@ class _Server(uvicorn.Server):
         if self.started:
             tune_collector()
             self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Nobody waits for calls that a fault holds back."""
+        for service in self._front.services.values():
+            for transport in service.held:
+                transport.abort()
+        await super().shutdown(sockets)
 
 
 def tune_collector() -> None:
@@ -70,7 +88,7 @@ def run(front: Front, bound: socket.socket, on_ready: Callable[[], None]) -> Non
     """Serve until SIGINT or SIGTERM, then let calls under way end."""
     config = uvicorn.Config(
         front,
-        http="httptools",
+        http=_Protocol,
         loop="asyncio" if sys.platform == "win32" else "uvloop",
         ws="none",
         lifespan="on",
@@ -87,4 +105,4 @@ def run(front: Front, bound: socket.socket, on_ready: Callable[[], None]) -> Non
     # uvicorn raises the signal again after it has shut down; a stop that was asked for is a success.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
-    _Server(config, on_ready).run(sockets=[bound])
+    _Server(config, front, on_ready).run(sockets=[bound])

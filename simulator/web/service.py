@@ -4,7 +4,7 @@ Connexion gets the outline of the document, resolves operationIds to functions, 
 the dispatch are ours because everything they need is compiled at start: per request Connexion would rebuild validators and
 decorators.
 
-    exceptions (Connexion) → routing (Connexion) → security (Connexion) → dispatch (ours)
+    exceptions (Connexion) → routing (Connexion) → faults (ours) → security (Connexion) → dispatch (ours)
 
 Nothing in here knows an API by name. The time of a world is read once per call, after the last await: from then until the
 answer is made, the world belongs to this call.
@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from email.utils import formatdate
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -44,11 +44,15 @@ from simulator.apis.contract import (
     Problem,
     Refusal,
     Reply,
+    Role,
     Sampler,
 )
 from simulator.apis.negotiation import best_match, media_type_of
+from simulator.engine.command import Poll
 from simulator.engine.errors import EngineError
+from simulator.engine.world import World
 from simulator.runtime.worlds import Stage
+from simulator.scenario.model import Scenario
 from simulator.web.body import (
     decode_json,
     decode_multipart,
@@ -57,6 +61,7 @@ from simulator.web.body import (
     read_bytes,
 )
 from simulator.web.checks import Parameters, Replies, RequestBody, readable
+from simulator.web.faults import DELAY, PREFER, SCENARIO, Broken, disturb
 from simulator.web.ledger import Ledger, Line
 from simulator.web.paths import PathTable
 from simulator.web.schema import Validator, to_json_schema
@@ -90,6 +95,12 @@ class RequestHeaders(Mapping[str, str]):
         if value is None:
             raise KeyError(name)
         return value
+
+    @property
+    def steer(self) -> bool:
+        """Whether one of them may ask for something of this call alone."""
+        values = self._values
+        return PREFER in values or DELAY in values or SCENARIO in values
 
     def get(self, name: str, default: Any = None) -> Any:
         """The value under this name."""
@@ -165,6 +176,7 @@ class Service:
         sampler: makes result values for the API's schemas.
         strict: a reply that breaks the document becomes a 500 that says how.
         body_bytes_max: larger request bodies are refused.
+        scenarios: those that a client may wish for, by name.
 
     Raises:
         ValueError: the document and the functions of the API do not fit together.
@@ -179,8 +191,12 @@ class Service:
         ledger: Ledger,
         strict: bool,
         body_bytes_max: int,
+        scenarios: Mapping[str, Scenario] | None = None,
     ) -> None:
         self.api = api
+        self.scenarios = scenarios or {}
+        self.held: set[asyncio.Transport] = set()
+        """Connections of calls that a fault holds back."""
         self.document = document
         self.sampler = sampler
         self.ledger = ledger
@@ -197,6 +213,7 @@ class Service:
             middlewares=[
                 _Exceptions,
                 _Routing,
+                partial(_Faults, service=self),
                 _Security,
                 partial(_Dispatch, service=self),
             ],
@@ -290,22 +307,22 @@ class Service:
 
     async def _on_problem(self, request: ConnexionRequest, problem: Exception) -> ConnexionResponse:
         assert isinstance(problem, Problem | EngineError)
-        return await self._refuse(request.scope, problem)
+        return await self.refuse(request.scope, problem)
 
     async def _on_http_exception(self, request: ConnexionRequest, problem: Exception) -> ConnexionResponse:
         assert isinstance(problem, HTTPException)
         if problem.status_code == 405:
-            return await self._refuse(request.scope, self.method_not_allowed(request.scope))
-        return await self._refuse(request.scope, Problem(Kind.NO_SUCH_PATH, problem.detail, where="path"))
+            return await self.refuse(request.scope, self.method_not_allowed(request.scope))
+        return await self.refuse(request.scope, Problem(Kind.NO_SUCH_PATH, problem.detail, where="path"))
 
     async def _on_crash(self, request: ConnexionRequest, problem: Exception) -> ConnexionResponse:
         logger.error("%s %s crashed", request.scope["method"], request.scope["path"], exc_info=problem)
         self.ledger.add(Line("server", self.api.name, "", "", f"crashed: {problem!r}"))
-        return await self._refuse(
+        return await self.refuse(
             request.scope, Problem(Kind.INTERNAL, "understudy made a mistake; its log says more")
         )
 
-    async def _refuse(self, scope: Scope, problem: Refusal) -> ConnexionResponse:
+    async def refuse(self, scope: Scope, problem: Refusal) -> ConnexionResponse:
         """What an error handler answers."""
         operation_id = scope.get("extensions", {}).get(ROUTING_CONTEXT, {}).get("operation_id")
         endpoint = self.endpoints.get(operation_id or "")
@@ -336,6 +353,7 @@ class Endpoint:
 
     def __init__(self, service: Service, operation: Operation, specified: AbstractOperation) -> None:
         self.id = operation.id
+        self.role = operation.role
         self.method: str = specified.method
         self.is_changing = operation.role in CHANGING
         self._service = service
@@ -346,16 +364,18 @@ class Endpoint:
         raw = _raw_operation(service.document, specified.path, self.method)
         self._parameters = Parameters(raw["parameters"], service.compile)
         self._body = RequestBody(raw["requestBody"], service.compile) if "requestBody" in raw else None
+        self.takes_body = self._body is not None
         self._replies = Replies(raw["responses"], service.compile)
+        self._responses = raw["responses"]
+        self.statuses = tuple(raw["responses"])
+        """As in the document: `404`, `4XX`, `default`."""
         self._reply_types = tuple(self._replies.media_types)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check, decode, handle, check, encode, answer."""
         exchange: Exchange = scope[EXCHANGE]
-        if (exchange.is_head and self.is_changing) or (
-            self._rivals and any(rival.fullmatch(scope["path"]) for rival in self._rivals)
-        ):
-            raise self._service.method_not_allowed(scope)
+        if exchange.is_head or self._rivals:
+            self.require_method(scope)
         headers = exchange.headers
         stage = exchange.stage
         call = self._service.call(exchange, self.id)
@@ -376,6 +396,8 @@ class Endpoint:
                 if answered is None:
                     return
                 reply = answered
+            if stage.world.counts_polls and self.role is Role.STATUS:
+                self._count_poll(scope["path_params"], stage.world)
         except (Problem, EngineError) as problem:
             refusal = problem
             stage.catch_up()
@@ -384,6 +406,65 @@ class Endpoint:
         if stage.world.told:
             self._service.on_told(stage)
         await exchange.answer(*self.render(reply, refusal, call, reply_type))
+
+    def _count_poll(self, path_params: Mapping[str, Any], world: World) -> None:
+        """Tell the world of a status call that was answered; what the call was answered stays as it is."""
+        job_id = self._api.job_id(path_params)
+        if job_id is not None and world.job(self._api.name, job_id).waits_for_polls:
+            world.apply(Poll(self._api.name, job_id))
+
+    def require_method(self, scope: Scope) -> None:
+        """Refuse what routing took for a call of this operation and is none.
+
+        Raises:
+            Problem: METHOD_NOT_ALLOWED.
+        """
+        if (scope["method"] == "HEAD" and self.is_changing) or (
+            self._rivals and any(rival.fullmatch(scope["path"]) for rival in self._rivals)
+        ):
+            raise self._service.method_not_allowed(scope)
+
+    def declares(self, status: int) -> bool:
+        """Whether the document allows an answer with this status."""
+        return not {str(status), f"{status // 100}XX", "default"}.isdisjoint(self.statuses)
+
+    def fits(self, reply: Reply, refusal: Refusal) -> bool:
+        """Whether the document allows this refusal."""
+        headers = {**(refusal.headers if isinstance(refusal, Problem) else {}), **reply.headers}
+        seen = reply.body.decode("utf-8", "replace") if isinstance(reply.body, bytes) else reply.body
+        media_type = None if seen is None else reply.media_type or "application/json"
+        return self._replies.violation(reply.status, media_type, seen, headers) is None
+
+    def example_of(self, status: int) -> Reply | None:
+        """The answer that the document gives as an example for a status, if it does."""
+        response = self._responses.get(str(status))
+        if response is None:
+            return None
+        headers = {
+            name: str(header["example"])
+            for name, header in response["headers"].items()
+            if header.get("required") and "example" in header
+        }
+        for media_type, content in response.get("content", {}).items():
+            examples = [one["value"] for one in content.get("examples", {}).values() if "value" in one]
+            body = content.get("example", examples[0] if examples else None)
+            is_text = isinstance(body, str) and not is_json(media_type)
+            return Reply(status, body.encode() if is_text else body, headers, media_type)
+        return Reply(status, None, headers)
+
+    async def look(self, scope: Scope, receive: Receive) -> tuple[Call, str, Problem | None]:
+        """The call as far as it can be read, the media type of its answer, and what is wrong with it: for others to answer."""
+        exchange: Exchange = scope[EXCHANGE]
+        call = self._service.call(exchange, self.id)
+        reply_type = self._reply_types[0] if self._reply_types else "application/json"
+        try:
+            reply_type = self._reply_type(exchange.headers)
+            call.params = self._parameters.read(scope["path_params"], scope["query_string"], exchange.headers)
+            if self._body is not None:
+                await self._read_body(call, receive, reply_type)
+        except Problem as problem:
+            return call, reply_type, problem
+        return call, reply_type, None
 
     def _reply_type(self, headers: Mapping[str, str]) -> str:
         """The media type to answer in.
@@ -454,8 +535,15 @@ class Endpoint:
             call.body = self._api.prepare(call.body, call.settings)
         definition.check(call.body, media_type)
 
-    def render(self, reply: Reply, refusal: Refusal | None, call: Call, reply_type: str) -> Rendered:
-        """Check a reply against the document and encode it."""
+    def render(
+        self,
+        reply: Reply,
+        refusal: Refusal | None,
+        call: Call,
+        reply_type: str,
+        violates: frozenset[str] = frozenset(),
+    ) -> Rendered:
+        """Check a reply against the document and encode it; what it `violates` by declaration is no mistake of ours."""
         headers = dict(reply.headers)
         if isinstance(refusal, Problem) and refusal.headers:
             headers = {**refusal.headers, **headers}
@@ -478,7 +566,7 @@ class Endpoint:
         # What a codec carries is the JSON value, so that is what the document is asked about.
         checked_as = "application/json" if media_type in self._api.codecs else media_type
         violation = self._replies.violation(reply.status, checked_as, seen, headers)
-        if violation is not None:
+        if violation is not None and self._broken_part(reply.status, checked_as) not in violates:
             text = f"{self.id} {reply.status} {violation.pointer or '(whole)'}: {violation.message}"
             self._service.ledger.add(
                 Line("server", self._api.name, self.id, violation.pointer, violation.message)
@@ -495,6 +583,12 @@ class Endpoint:
         if media_type is not None:
             headers["Content-Type"] = media_type
         return reply.status, headers, body
+
+    def _broken_part(self, status: int, media_type: str | None) -> str:
+        """What of the document a reply breaks: its `status`, its `content_type` or its `schema`."""
+        if not self.declares(status):
+            return "status"
+        return "schema" if self._replies.has_type(status, media_type) else "content_type"
 
 
 class _DispatchAPI(RoutedAPI[Endpoint]):
@@ -529,6 +623,8 @@ class _Exceptions(ExceptionMiddleware):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await self.app(scope, receive, send)
+        except Broken:
+            raise
         except Exception as problem:
             if scope["type"] != "http":
                 raise
@@ -591,6 +687,26 @@ class _Routing(RoutingMiddleware):
                         await self.app(scope, receive, send)
                         return
         await super().__call__(scope, receive, send)
+
+
+class _Faults:
+    """Where the rules of a scenario and the wishes of a client come in. A call that knows neither is handed on at once."""
+
+    def __init__(self, app: ASGIApp, *, service: Service) -> None:
+        self.app = app
+        self._service = service
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] == "http":
+            exchange: Exchange = scope[EXCHANGE]
+            calls = exchange.stage.scenario.calls
+            if calls.rules or exchange.headers.steer:
+                endpoint = self._service.endpoints.get(scope["extensions"][ROUTING_CONTEXT]["operation_id"])
+                if endpoint is not None:
+                    rules = calls.find(self._service.api.name, endpoint.id, endpoint.role.value)
+                    if rules or exchange.headers.steer:
+                        return disturb(self._service, endpoint, exchange, rules, scope, receive, self.app)
+        return self.app(scope, receive, send)
 
 
 class _Asking:

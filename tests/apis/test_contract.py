@@ -16,6 +16,7 @@ from simulator.apis.contract import (
     Role,
     has_expired,
     iso,
+    job_id_in,
     status_of,
 )
 from simulator.assemble import API_MODULES, load_apis
@@ -105,3 +106,34 @@ def test_a_token_lives_from_its_first_use_and_is_remembered_as_a_digest_only() -
 def test_a_call_knows_what_its_client_prefers(accept: str | None, preferred: str | None) -> None:
     call = replace(Kit(apis=("ica",)).call("ica"), headers={} if accept is None else {"accept": accept})
     assert call.preferred(("text/plain", "application/json")) == preferred
+
+
+def test_a_problem_can_have_another_status_than_its_kind() -> None:
+    assert status_of(Problem(Kind.BAD_BODY, "no")) == 400
+    assert status_of(Problem(Kind.BAD_BODY, "no", status=422)) == 422
+
+
+def test_a_path_names_a_job_under_one_of_the_usual_names() -> None:
+    assert job_id_in({"runId": "7", "other": "8"}) == "7"
+    assert job_id_in({"id": "a"}) == "a"
+    assert job_id_in({"processId": "a"}) is None
+    assert job_id_in({"id": 7}) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "job_id"),
+    [
+        ("synapse", {"jobId": "007"}, "7"),
+        ("jbpm", {"jobId": 7}, "7"),
+        ("jbpm", {"id": "a-container"}, None),
+        ("ogc", {"jobId": "a"}, "a"),
+        ("ogc", {"processId": "echo"}, None),
+        ("ica", {"runId": "trn.1"}, "trn.1"),
+        ("titan", {"id": "a"}, "a"),
+        ("synapse", {}, None),
+    ],
+)
+def test_each_api_finds_the_job_in_its_paths(
+    name: str, params: dict[str, object], job_id: str | None
+) -> None:
+    assert load_apis((name,))[name].job_id(params) == job_id

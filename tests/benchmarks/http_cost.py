@@ -35,6 +35,7 @@ from tests.benchmarks.table import judge, print_table
 ROUND_S_MAX = 20
 OURS = "understudy"
 BEFORE = "the other checkout"
+RULED = "with ten rules"
 BARE = "bare ASGI app"
 SCENARIO = """
 # Jobs that are under way as long as they are watched: what one costs later is not the cost of a call.
@@ -45,9 +46,25 @@ jobs:
         message: Working
       - succeeded
 """
+RULES = """
+calls:
+  # Ten rules that are for status calls and do not fire, each for another reason.
+  - {when: {role: status, state: failed}, answer: {status: 503}}
+  - {when: {role: status, state: [cancelled, succeeded]}, delay: 1s}
+  - {when: {role: status, number: 900000..999999}, answer: {status: 503}}
+  - {when: {role: status, header.x-client: "nobody-*"}, answer: {status: 503}}
+  - {when: {role: status, query.verbose: "true"}, answer: {status: 503}}
+  - {when: {role: status, after: 10h}, answer: {status: 503}}
+  - {when: {role: status, state: delayed, call: 2}, fault: connection_reset}
+  - {when: {role: status, state: queued, every: 3}, fault: truncated_body}
+  - {when: {role: status, state: retrying, chance: 0.5}, fault: html_error_page}
+  - {when: {role: [status, list], header.user-agent: "old-*"}, fault: wrong_content_type}
+"""
 PRISMS: dict[str, tuple[str, ...]] = {"Prism": (), "Prism, no log": ("--verboseLevel", "error")}
 """As it comes it writes some lines about each call, which is about half of what it does."""
-SERVERS = (OURS, BEFORE, BARE, *PRISMS)
+SERVERS = (OURS, RULED, BEFORE, BARE, *PRISMS)
+RULES_MAX = 1.3
+"""How much more a status call may cost when ten rules are asked first."""
 DEARER_MAX = 1.1
 """How much more a change may make a call cost."""
 
@@ -217,7 +234,10 @@ def _cells(
         for name, options in PRISMS.items():
             served = servers.prism(prism, document, *options, pinned=pinned)
             others[name] = (running.enter_context(served), "")
-    cells = [post, get]
+    ruled_scenario = folder / "ruled.yaml"
+    ruled_scenario.write_text(SCENARIO + RULES)
+    ruled = running.enter_context(servers.understudy(api, "--scenario", str(ruled_scenario), pinned=pinned))
+    cells = [post, get, *_submit_and_poll(RULED, ruled, prefix, calls)[:2]]
     if before is not None:
         older = running.enter_context(
             servers.understudy(api, "--scenario", str(scenario), pinned=pinned, checkout=before.absolute())
@@ -344,6 +364,9 @@ def _report(measured: Mapping[str, list[Cell]]) -> None:
         bare = max(_ratio(1, ratio) for ratio in ratios[BARE, method])
         if method == "GET":
             judge("understudy / bare app, GET, worst API", bare, at_most=2.5)
+        if method == "GET":
+            dearer = max(ratios[RULED, method])
+            judge("understudy with ten rules / without, GET, worst API", dearer, at_most=RULES_MAX)
         if (BEFORE, method) in ratios:
             dearer = max(_ratio(1, ratio) for ratio in ratios[BEFORE, method])
             judge(f"understudy / the other checkout, {method}, worst API", dearer, at_most=DEARER_MAX)

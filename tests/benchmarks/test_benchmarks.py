@@ -38,7 +38,7 @@ def test_http_cost_compares_understudy_with_a_bare_app_and_says_that_prism_is_no
     )  # fmt: skip
     assert "Prism is not measured: /no/such/prism was not found" in table
     for call in ("GET", "POST"):
-        for server in ("understudy", "bare ASGI app"):
+        for server in ("understudy", "with ten rules", "bare ASGI app"):
             figures = row(table, api, call, server)
             assert len(figures) == 5
             assert int(figures[0]) > 100, "the answer's bytes"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -149,3 +150,14 @@ def test_two_servers_with_the_same_seed_tell_the_same_story() -> None:
         stage.world.apply(SUBMIT)
         stage.advance(10_000)
     assert stages[0].world.snapshot() == stages[1].world.snapshot()
+
+
+def test_another_scenario_holds_from_now_on_and_jobs_under_way_keep_their_scripts() -> None:
+    worlds = worlds_at(0)
+    stage = worlds.default
+    before = stage.world.apply(SUBMIT)
+    other = replace(SCENARIO, name="other", rules=(JobRule(When(), replace(HAPPY, cause="other:1")),))
+    worlds.set_scenario(other)
+    assert stage.scenario is other
+    assert stage.world.apply(SUBMIT).part.cause == "other:1"
+    assert stage.world.job(API, before.id).part.cause == HAPPY.cause
