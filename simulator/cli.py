@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from simulator import __version__
-from simulator.resources import resource_folder, shipped_scenarios
+from simulator.resources import GROUPS, resource_folder, scenario_group, shipped_scenarios
 from simulator.runtime.timesource import TimeMode
 from simulator.scenario.read import Problem, ScenarioError, check_scenario
 
 if TYPE_CHECKING:
     from simulator.apis.contract import Api
+    from simulator.scenario.calls import Declared
+    from simulator.web.front import Front
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -73,6 +75,13 @@ def main() -> None:
     show_default=True,
     envvar="UNDERSTUDY_SCENARIO",
     help="Name of a shipped scenario or path of a file.",
+)
+@click.option(
+    "-w",
+    "--watch",
+    is_flag=True,
+    envvar="UNDERSTUDY_WATCH",
+    help="Take the scenario over again whenever its file, or one that it extends, has changed.",
 )
 @click.option(
     "--seed",
@@ -132,6 +141,7 @@ def serve(
     port: int,
     host: str,
     scenario: str,
+    watch: bool,
     seed: int,
     mode: TimeMode,
     strict: bool,
@@ -184,39 +194,105 @@ def serve(
         click.echo(
             f"  scenario {stage.scenario.name}, seed {seed}, time {mode}; Swagger UI at {url}/", err=True
         )
+        if watch:
+            _watch(scenario, front)
 
     server.run(front, bound, ready)
 
 
-@main.command()
-@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...")
-@_format_option
-def check(paths: tuple[Path, ...], form: str) -> None:
-    """Check scenario files, or folders of them; without a path all shipped scenarios and documents.
-
-    Every problem of every file is shown as file:line:col: path: what. Exit code 1 when there is an error.
-    """
-    from simulator.assemble import load_apis, settings_of
+def _watch(scenario: str, front: Front) -> None:
+    """Look after the files of the scenario that this server plays, as long as its event loop runs."""
+    from simulator.assemble import declared_in, load_apis, load_scenario, scenario_files
+    from simulator.runtime.watch import Watch
 
     apis = load_apis()
+    declared = declared_in(
+        {name: service.document for name, service in front.services.items()},
+        {name: service.api for name, service in front.services.items()},
+    )
+
+    def say(text: str) -> None:
+        click.echo(f"understudy: {text}", err=True)
+
+    Watch(
+        files=lambda: scenario_files(scenario),
+        load=lambda: load_scenario(scenario, apis, declared),
+        use=front.worlds.set_scenario,
+        say=say,
+    ).start()
+
+
+@main.command()
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...")
+@click.option(
+    "--explain",
+    metavar="JOB-OR-CALL",
+    help="Say which rule of one file takes such a job (api=ica,request.name=x) or call (api=ica,role=status,call=2).",
+)
+@_format_option
+def check(paths: tuple[Path, ...], explain: str | None, form: str) -> None:
+    """Check scenario files, or folders of them; without a path all shipped scenarios and documents.
+
+    Every problem of every file is shown as file:line:col: path: what. Exit code 1 when there is an error; warnings (what will
+    surprise) and notes (what an API cannot express, told of files that were named) are none.
+    """
+    from simulator.assemble import abilities_of, declared_in, load_apis, load_document, settings_of
+    from simulator.scenario.review import review
+
+    apis = load_apis()
+    documents = {name: load_document(api) for name, api in apis.items()}
+    declared = declared_in(documents, apis)
+    if explain is not None:
+        _explain(paths, explain, declared, form)
+        return
+    abilities = abilities_of(documents, apis)
+    shipped = shipped_scenarios()
     problems: list[Problem] = []
     if paths:
         files = [(path, str(path)) for path in _files_in(paths)]
     else:
-        files = [(path, f"scenarios/{path.name}") for path in shipped_scenarios().values()]
+        files = [(path, f"scenarios/{path.name}") for path in shipped.values()]
         for api in apis.values():
             problems += _document_problems(api)
     for path, shown_as in files:
-        problems += check_scenario(path, apis=settings_of(apis), shown_as=shown_as)[1]
-    errors = sum(problem.severity == "error" for problem in problems)
+        scenario, found = check_scenario(
+            path, apis=settings_of(apis), shown_as=shown_as, declared=declared, find=shipped.get
+        )
+        if scenario is not None:
+            found += review(path, scenario, shown_as=shown_as, abilities=abilities, declared=declared)
+        problems += sorted(
+            found, key=lambda problem: (problem.file != shown_as, problem.line, problem.column)
+        )
+    # A file that several others extend is read with each of them; what is wrong with it is told once.
+    problems = [one for one in dict.fromkeys(problems) if paths or one.severity != "note"]
+    counts = {word: sum(one.severity == word for one in problems) for word in ("error", "warning", "note")}
     if form == "json":
         click.echo(json.dumps([_as_json(problem) for problem in problems], indent=2))
     else:
         for problem in problems:
-            click.echo(f"{problem}" if problem.severity == "error" else f"{problem} (warning)")
+            click.echo(f"{problem}" if problem.severity == "error" else f"{problem} ({problem.severity})")
         checked = len(files) + (0 if paths else len(apis))
-        click.echo(f"{checked} files, {errors} errors, {len(problems) - errors} warnings", err=True)
-    sys.exit(1 if errors else 0)
+        told = ", ".join(f"{count} {word}s" for word, count in counts.items())
+        click.echo(f"{checked} files, {told}", err=True)
+    sys.exit(1 if counts["error"] else 0)
+
+
+def _explain(paths: tuple[Path, ...], written: str, declared: Declared, form: str) -> None:
+    """Say which rule takes a job or a call that somebody thinks of."""
+    from simulator.assemble import UsageError, load_apis, load_scenario
+    from simulator.scenario.explain import Imagined, Unclear, explain
+
+    if len(paths) != 1:
+        _fail("--explain is about one file: understudy check FILE --explain api=ica,request.name=nightly-7")
+    try:
+        scenario = load_scenario(str(paths[0]), load_apis(), declared)
+        lines = explain(scenario, Imagined.parse(written), declared)
+    except (UsageError, Unclear) as problem:
+        _fail(str(problem))
+    except ScenarioError as problem:
+        click.echo(str(problem))
+        sys.exit(1)
+    click.echo(json.dumps(lines, indent=2, ensure_ascii=False) if form == "json" else "\n".join(lines))
 
 
 def _files_in(paths: tuple[Path, ...]) -> list[Path]:
@@ -313,15 +389,35 @@ def list_operations(apis: tuple[str, ...], form: str) -> None:
 @list_.command("scenarios")
 @_format_option
 def list_scenarios(form: str) -> None:
-    """The shipped scenarios."""
+    """The shipped scenarios, those about the same thing together."""
     from simulator.assemble import load_apis, load_scenario
 
     apis = load_apis()
     rows = []
-    for name, path in shipped_scenarios().items():
-        scenario = load_scenario(name, apis)
-        rows.append({"name": name, "description": scenario.description.strip(), "file": str(path)})
+    shipped = shipped_scenarios()
+    for name in sorted(shipped, key=lambda name: (GROUPS.index(scenario_group(name)), name)):
+        description = load_scenario(name, apis).description.strip()
+        group = scenario_group(name)
+        rows.append({"name": name, "group": group, "description": description, "file": str(shipped[name])})
     _show(rows, form, hidden=("file",))
+
+
+@list_.command("faults")
+@_format_option
+def list_faults(form: str) -> None:
+    """What `fault:` may say in a scenario, and when it strikes: before, after or instead of the command."""
+    from simulator.scenario.calls import FAULTS
+
+    rows = [
+        {
+            "fault": fault.name,
+            "moment": fault.moment.value,
+            "takes": fault.takes or "-",
+            "meaning": fault.meaning,
+        }
+        for fault in FAULTS.values()
+    ]
+    _show(rows, form)
 
 
 @list_.command("settings")
@@ -349,6 +445,78 @@ def list_settings(apis: tuple[str, ...], form: str) -> None:
     if not rows:
         _fail(f"{' and '.join(wanted)}: nothing to set")
     _show(rows, form)
+
+
+@main.command()
+@click.argument("scenario", metavar="FILE-OR-NAME")
+@click.option(
+    "--api", "wanted", multiple=True, metavar="API", help="Only this one; may be given several times."
+)
+@click.option(
+    "--seed",
+    type=int,
+    default=1,
+    show_default=True,
+    envvar="UNDERSTUDY_SEED",
+    help="Every id and every drawn value follows from it.",
+)
+@_format_option
+def timeline(scenario: str, wanted: tuple[str, ...], seed: int, form: str) -> None:
+    """Show what will happen to a job under a scenario, per API, without a server.
+
+    A job is submitted with the example of each API's document; each line is a moment at which it changes, and what a client
+    that asks just then is told.
+    """
+    from simulator.assemble import (
+        UsageError,
+        abilities_of,
+        declared_in,
+        find_scenario,
+        load_apis,
+        load_document,
+        load_scenario,
+    )
+    from simulator.scenario.review import review
+    from simulator.timeline import CannotTell, as_json, as_text, timelines
+
+    try:
+        apis = load_apis(wanted)
+        documents = {name: load_document(api) for name, api in apis.items()}
+        path, shown_as = find_scenario(scenario)
+        notes: dict[str, list[str]] = {}
+        for name, ability in abilities_of(documents, apis).items():
+            found = review(
+                path,
+                load_scenario(scenario, load_apis()),
+                shown_as=shown_as,
+                abilities={name: ability},
+                declared=declared_in({name: documents[name]}, apis),
+            )
+            notes[name] = [
+                f"{problem.message} ({shown_as}:{problem.line})"
+                for problem in found
+                if problem.severity == "note"
+            ]
+        told = timelines(scenario, list(apis), seed=seed, notes=notes)
+    except (UsageError, CannotTell) as problem:
+        _fail(str(problem))
+    except ScenarioError as problem:
+        _fail("\n".join(map(str, problem.problems)))
+    click.echo(as_json(told) if form == "json" else as_text(told))
+
+
+@main.group("schema")
+def schema_() -> None:
+    """Print the JSON Schema of what understudy reads."""
+
+
+@schema_.command("scenario")
+def schema_scenario() -> None:
+    """The schema of scenario files, for editors: keys, words and forms, each with what it means."""
+    from simulator.assemble import load_apis, settings_of
+    from simulator.scenario.schema import scenario_schema
+
+    click.echo(json.dumps(scenario_schema(settings_of(load_apis())), indent=2, ensure_ascii=False))
 
 
 @main.command()

@@ -5,6 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
+GROUPS = (
+    "basic",
+    "submit",
+    "queue",
+    "poll",
+    "result",
+    "list",
+    "cancel",
+    "fail",
+    "retry",
+    "fault",
+    "token",
+    "worker",
+    "flavour",
+)
+"""What the shipped scenarios are about, in the order in which a client meets it."""
 
 
 def resource_folder(name: str) -> Path:
@@ -23,4 +39,11 @@ def resource_folder(name: str) -> Path:
 
 def shipped_scenarios() -> dict[str, Path]:
     """The scenarios that come with understudy, by name."""
-    return {path.stem: path for path in sorted(resource_folder("scenarios").glob("*.yaml"))}
+    files = resource_folder("scenarios").glob("*.yaml")
+    return {path.stem: path for path in sorted(files, key=lambda path: path.stem)}
+
+
+def scenario_group(name: str) -> str:
+    """What a shipped scenario is about: its first word where that is a group, else it is a basic one."""
+    word = name.partition("-")[0]
+    return word if word in GROUPS else GROUPS[0]

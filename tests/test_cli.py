@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 from simulator.assemble import API_MODULES, load_apis
 from simulator.cli import main
 from simulator.resources import shipped_scenarios
+from simulator.scenario.calls import FAULTS
 from tests.running import serving
 
 
@@ -68,6 +69,30 @@ def test_list_settings_shows_every_setting_with_what_it_takes() -> None:
     assert "after_removal" not in text
 
 
+def test_list_faults_tells_when_each_strikes_and_what_it_takes() -> None:
+    rows = json.loads(understudy("list", "faults", "--format", "json").stdout)
+    assert [row["fault"] for row in rows] == list(FAULTS)
+    moments = {row["fault"]: (row["moment"], row["takes"]) for row in rows}
+    assert moments["connection_reset"] == ("before", "-")
+    assert moments["response_lost"] == ("after", "-")
+    assert moments["html_error_page"] == ("instead", "status")
+    text = understudy("list", "faults").stdout
+    assert all(f"\n{name} " in text for name in FAULTS)
+
+
+def test_check_refuses_an_answer_that_a_document_does_not_allow(tmp_path: Path) -> None:
+    path = tmp_path / "teapot.yaml"
+    rule = "when: {api: synapse, role: status}, answer: {status: 418}"
+    path.write_text(f"jobs: [{{script: [running: 1s, succeeded]}}]\ncalls: [{{{rule}}}]\n")
+    result = understudy("check", str(path))
+    assert result.exit_code == 1
+    assert f"{path}:2:" in result.stdout
+    assert "418 is not declared by synapse GetJobStatus" in result.stdout
+    assert understudy("serve", "synapse", "--scenario", str(path)).exit_code == 2
+    path.write_text(path.read_text().replace("418}", "418}, violates: [status]"))
+    assert understudy("check", str(path)).exit_code == 0
+
+
 def test_list_operations_of_an_unknown_api_names_the_known_ones() -> None:
     result = understudy("list", "operations", "tital")
     assert result.exit_code == 2
@@ -105,6 +130,93 @@ def test_check_of_a_folder_reads_the_files_in_it(tmp_path: Path) -> None:
     result = understudy("check", str(tmp_path))
     assert result.exit_code == 0
     assert "2 files, 0 errors" in result.stderr
+
+
+def test_check_notes_what_an_api_cannot_express_of_a_file_that_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("jobs:\n- when: {api: jbpm}\n  script: [{running: 1s, progress: 5}, succeeded]\n")
+    result = understudy("check", str(path))
+    assert result.exit_code == 0
+    assert result.stdout == f"{path}:3:36: jobs[0].script[0].progress: jbpm shows no progress (note)\n"
+    assert result.stderr == "1 files, 0 errors, 0 warnings, 1 notes\n"
+    [note] = json.loads(understudy("check", str(path), "--format", "json").stdout)
+    assert (note["severity"], note["path"]) == ("note", "jobs[0].script[0].progress")
+
+
+def test_check_shows_errors_and_warnings_of_all_files_in_one_go(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("jobs: 1\n")
+    (tmp_path / "b.yaml").write_text("jobs:\n- script: [succeeded]\n- script: [failed]\n")
+    (tmp_path / "c.yaml").write_text("jobs:\n- script: [succeded]\n")
+    result = understudy("check", str(tmp_path))
+    assert result.exit_code == 1
+    assert [line.split(": ")[0].rpartition("/")[2] for line in result.stdout.splitlines()] == [
+        "a.yaml:1:7",
+        "b.yaml:3:3",
+        "c.yaml:2:12",
+    ]
+    assert "3 files, 2 errors, 1 warnings" in result.stderr
+
+
+def test_a_broken_file_that_two_others_extend_is_told_once(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("jobs: 1\n")
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.yaml").write_text("extends: ./base.yaml\n")
+    result = understudy("check", str(tmp_path / "one.yaml"), str(tmp_path / "two.yaml"))
+    assert len(result.stdout.splitlines()) == 1
+
+
+def test_check_explains_which_rule_takes_a_job_or_a_call(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "jobs:\n- when: {api: ica, request.name: 'nightly-*'}\n  script: [failed: boom]\n"
+        "calls:\n- {when: {role: status, call: 2}, fault: hang}\n"
+    )
+    result = understudy("check", str(path), "--explain", "api=ica,request.name=nightly-7")
+    assert result.exit_code == 0
+    assert result.stdout == f"{path}:2: this rule takes the job\n  failed (failed: boom)\n"
+    nearest = understudy("check", str(path), "--explain", "api=ica,operation=GetTaskRun").stdout
+    assert nearest.endswith(f"{path}:5 hang: comes nearest, and wants call: 2 (this is 1)\n")
+    lines = json.loads(understudy("check", str(path), "--explain", "api=ogc", "--format", "json").stdout)
+    assert lines[0] == "no rule takes the job"
+    wrong = understudy("check", str(path), "--explain", "apy=ogc")
+    assert wrong.exit_code == 2
+    assert "did you mean 'api'?" in wrong.stderr
+    assert understudy("check", "--explain", "api=ogc").exit_code == 2
+    path.write_text("jobs: 1\n")
+    broken = understudy("check", str(path), "--explain", "api=ogc")
+    assert broken.exit_code == 1
+    assert f"{path}:1:7: jobs: must be a list" in broken.stdout
+
+
+def test_schema_scenario_is_the_schema_of_what_check_reads(tmp_path: Path) -> None:
+    result = understudy("schema", "scenario")
+    schema = json.loads(result.stdout)
+    assert (result.exit_code, schema["title"]) == (0, "understudy scenario")
+    apis = load_apis()
+    assert {
+        name: set(part["properties"]) for name, part in schema["properties"]["apis"]["properties"].items()
+    } == {name: set(api.settings) for name, api in apis.items()}
+
+
+def test_timeline_tells_what_happens_without_a_server() -> None:
+    result = understudy("timeline", "happy", "--api", "ica")
+    assert result.exit_code == 0
+    assert "  +1s  running    Running    0 %       200 Running    scenarios/happy.yaml:11" in result.stdout
+    assert "  note: ica shows no progress (scenarios/happy.yaml:12)" in result.stdout
+    told = json.loads(understudy("timeline", "happy", "--format", "json").stdout)
+    assert [one["api"] for one in told] == list(API_MODULES)
+    assert [row["at"] for row in told[0]["rows"]] == ["+0s", "+1s", "+4s"]
+
+
+def test_timeline_of_a_file_and_another_seed(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("jobs:\n- script: [running: 1s..1h, succeeded]\n")
+    texts = {understudy("timeline", str(path), "--api", "ogc", "--seed", seed).stdout for seed in "1122"}
+    assert len(texts) == 2
+    path.write_text("jobs: 1\n")
+    broken = understudy("timeline", str(path))
+    assert broken.exit_code == 2
+    assert f"{path}:1:7: jobs: must be a list" in broken.stderr
 
 
 def test_check_of_nothing_is_a_usage_error(tmp_path: Path) -> None:
@@ -165,6 +277,9 @@ def test_time_runs_sixty_times_as_fast_when_asked() -> None:
         (["serve", "--scenario", "hapy"], "there is no scenario 'hapy'"),
         (["serve", "--time", "backwards"], "write real, frozen or a factor such as 60x"),
         (["serve", "--port", "99999"], "99999"),
+        (["timeline", "hapy"], "there is no scenario 'hapy'"),
+        (["timeline", "happy", "--api", "tital"], "there is no API 'tital'"),
+        (["timeline"], "Missing argument"),
         (["frobnicate"], "No such command"),
     ],
 )

@@ -29,7 +29,11 @@ MAY_IMPORT = {
     "resources": set(),
     "assemble": {"web", "apis", "runtime", "scenario", "journal", "engine", "resources"},
     "demo": set(),
-    "cli": {"assemble", "web", "apis", "runtime", "scenario", "engine", "resources", "demo", "__init__"},
+    "timeline": {"assemble", "web", "apis", "runtime", "scenario", "engine"},
+    "cli": {
+        *("assemble", "web", "apis", "runtime", "scenario", "engine", "resources"),
+        *("demo", "timeline", "__init__"),
+    },
     "__main__": {"cli"},
     "__init__": set(),
 }
