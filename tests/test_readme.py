@@ -5,6 +5,7 @@ The set-up command is run in `tests/test_install.py`; the test command is what `
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -15,9 +16,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from simulator.assemble import load_apis, load_scenario
+from simulator.assemble import load_apis
 from simulator.cli import main
 from simulator.resources import shipped_scenarios
+from simulator.scenario.calls import FAULTS
 from tests.running import serving
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,6 +27,7 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 ADDRESS = "http://127.0.0.1:4010"
 TRIPS = [text for kind, text in BLOCKS if kind == "sh" and text.startswith(f"URL={ADDRESS}")]
+SCENARIOS = [text for kind, text in BLOCKS if kind == "yaml"]
 RUN = "python3 -m venv .venv && .venv/bin/pip install -q . && .venv/bin/understudy serve\n"
 TEST = "python3 -m venv .venv && .venv/bin/pip install -q -e '.[test]' && .venv/bin/pytest -q -n 2\n"
 DOCKER = "docker build -t understudy . && docker run --rm -p 4010:4010 understudy\n"
@@ -79,10 +82,16 @@ def test_the_titan_log_comes_back_as_it_was_sent(tmp_path: Path) -> None:
         assert shell(text, tmp_path, running.url).endswith("resized one picture\n")
 
 
-def test_the_scenario_of_the_readme_is_without_problems_and_can_be_checked(tmp_path: Path) -> None:
-    (text,) = (text for kind, text in BLOCKS if kind == "yaml")
-    load_scenario(text, load_apis())
+@pytest.mark.parametrize("text", SCENARIOS, ids=lambda text: text.split(":")[1].split()[0])
+def test_a_scenario_of_the_readme_is_without_problems(text: str, tmp_path: Path) -> None:
     (tmp_path / "my-scenario.yaml").write_text(text)
+    result = CliRunner().invoke(main, ["check", str(tmp_path / "my-scenario.yaml"), "--format", "json"])
+    assert [problem for problem in json.loads(result.stdout) if problem["severity"] != "note"] == []
+    assert result.exit_code == 0
+
+
+def test_the_commands_around_a_scenario_do_what_they_say(tmp_path: Path) -> None:
+    (tmp_path / "my-scenario.yaml").write_text(SCENARIOS[0])
     (commands,) = (text for kind, text in BLOCKS if text.startswith("understudy serve --scenario"))
     for line in commands.splitlines():
         arguments = line.split("#")[0].split()[1:]
@@ -104,7 +113,9 @@ def test_the_clock_command_moves_a_frozen_clock(tmp_path: Path) -> None:
 def test_every_block_is_run_by_some_test() -> None:
     known = {RUN, TEST, DOCKER, DEMO, *TRIPS}
     rest = [text for kind, text in BLOCKS if kind in ("sh", "yaml") and text not in known]
-    assert len(rest) == 3, rest  # the scenario, the commands around it, the clock: see above
+    assert len(rest) == 2 + len(SCENARIOS), (
+        rest
+    )  # the scenarios, the commands around them, the clock: see above
     assert {RUN, TEST, DOCKER, DEMO} <= {text for _, text in BLOCKS}
 
 
@@ -126,6 +137,11 @@ def test_the_docker_file_copies_what_there_is_and_runs_as_nobody_special() -> No
 def test_the_table_of_scenarios_is_complete() -> None:
     for name in shipped_scenarios():
         assert f"| `{name}` |" in README
+
+
+def test_the_table_of_faults_is_complete() -> None:
+    for name in FAULTS:
+        assert f"`{name}`" in README
 
 
 def test_the_table_of_settings_is_complete() -> None:

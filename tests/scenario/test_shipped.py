@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from simulator.assemble import load_apis, settings_of
 from simulator.engine.command import Claim, Finish, Submit
 from simulator.engine.job import Job, State
 from simulator.engine.rules import Rules
@@ -18,7 +19,8 @@ SECOND, MINUTE, DAY = 1_000, 60_000, 86_400_000
 
 
 def shipped(name: str) -> Scenario:
-    scenario, problems = check_scenario(shipped_scenarios()[name], apis={api: {} for api in APIS})
+    files = shipped_scenarios()
+    scenario, problems = check_scenario(files[name], apis=settings_of(load_apis()), find=files.get)
     assert problems == ()
     assert scenario is not None
     return scenario
