@@ -362,12 +362,9 @@ def list_apis(form: str) -> None:
 @_format_option
 def list_operations(apis: tuple[str, ...], form: str) -> None:
     """Every operation with its role: what it does to jobs."""
-    from simulator.assemble import UsageError, load_apis, load_document
+    from simulator.assemble import load_document
 
-    try:
-        wanted = load_apis(apis)
-    except UsageError as problem:
-        _fail(str(problem))
+    wanted = _apis_named(apis)
     rows = []
     for name, api in wanted.items():
         for path, item in load_document(api)["paths"].items():
@@ -425,12 +422,7 @@ def list_faults(form: str) -> None:
 @_format_option
 def list_settings(apis: tuple[str, ...], form: str) -> None:
     """What a scenario may set under `apis:`, per API."""
-    from simulator.assemble import UsageError, load_apis
-
-    try:
-        wanted = load_apis(apis)
-    except UsageError as problem:
-        _fail(str(problem))
+    wanted = _apis_named(apis)
     rows = [
         {
             "api": name,
@@ -526,6 +518,16 @@ def demo(seed: int) -> None:
     from simulator.demo import run_demo
 
     sys.exit(run_demo(seed))
+
+
+def _apis_named(names: tuple[str, ...]) -> dict[str, Api]:
+    """These APIs, or all; leaves with exit code 2 when there is no such one."""
+    from simulator.assemble import UsageError, load_apis
+
+    try:
+        return load_apis(names)
+    except UsageError as problem:
+        _fail(str(problem))
 
 
 def _show(rows: list[dict[str, Any]], form: str, hidden: tuple[str, ...] = ()) -> None:

@@ -56,6 +56,12 @@ async def read_bytes(receive: Receive, content_length: str | None, limit: int) -
     return body
 
 
+async def until_gone(receive: Receive) -> None:
+    """Wait until the client has gone away; a body that nobody asked for may come before."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 def _too_large(limit: int) -> Problem:
     return Problem(
         Kind.TOO_LARGE,

@@ -245,16 +245,18 @@ class Replies:
 
         `value` is the JSON value or the text that is sent, None for an empty body.
         """
-        known = self._by_status
-        response = known.get(str(status)) or known.get(f"{status // 100}XX") or known.get("default")
+        response = self._response_to(status)
         if response is None:
             return Violation("", f"status {status} is not declared")
         return response.violation(media_type, value, headers)
 
+    def _response_to(self, status: int) -> _Response | None:
+        known = self._by_status
+        return known.get(str(status)) or known.get(f"{status // 100}XX") or known.get("default")
+
     def has_type(self, status: int, media_type: str | None) -> bool:
         """Whether an answer with this status may have this media type (or, for None, no body)."""
-        known = self._by_status
-        response = known.get(str(status)) or known.get(f"{status // 100}XX") or known.get("default")
+        response = self._response_to(status)
         return response is not None and response.has_type(media_type)
 
 

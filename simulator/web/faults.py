@@ -1,4 +1,4 @@
-"""What a scenario's call rules, and the client's own wishes, do to a call. The only place that waits.
+"""What a scenario's call rules, and the client's own wishes, do to a call. It may wait, in real time.
 
 Here a call has been routed and nothing else: no credentials were asked for, nothing was checked, as a gateway's 503 comes before
 all that. The first rule that fires takes the call (see `simulator.scenario.calls`); what it answers itself is checked against the
@@ -46,7 +46,7 @@ from simulator.scenario.calls import (
 )
 from simulator.scenario.duration import parse_duration
 from simulator.scenario.model import Scenario
-from simulator.web.body import is_json, read_bytes
+from simulator.web.body import is_json, read_bytes, until_gone
 
 if TYPE_CHECKING:
     from simulator.web.service import Endpoint, Exchange, Service
@@ -540,7 +540,7 @@ class _Disturbed:
         transport, held = self.transport, self.service.held
         if transport is not None:
             held.add(transport)
-        gone = asyncio.ensure_future(_gone(self.receive))
+        gone = asyncio.ensure_future(until_gone(self.receive))
         try:
             done, _ = await asyncio.wait({gone}, timeout=seconds)
         finally:
@@ -566,7 +566,7 @@ class _Disturbed:
         else:
             transport.close()
         # The server would complain about a call that ends before its connection does.
-        await _gone(self.receive)
+        await until_gone(self.receive)
 
 
 class _Behind(Stage):
@@ -586,12 +586,6 @@ class _Behind(Stage):
         self._stage.catch_up()
         self._view.refresh()
         return self._view
-
-
-async def _gone(receive: Receive) -> None:
-    """Wait until the client has gone away."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def _scripted(answer: Answer, api: Api) -> Reply:

@@ -59,6 +59,7 @@ from simulator.web.body import (
     decode_text,
     is_json,
     read_bytes,
+    until_gone,
 )
 from simulator.web.checks import Parameters, Replies, RequestBody, readable
 from simulator.web.faults import DELAY, PREFER, SCENARIO, Broken, disturb
@@ -755,7 +756,7 @@ async def _in_time(later: Later, stage: Stage, receive: Receive) -> Reply | None
             assert stage.world.now_ms < later.until_ms, "an answer must be given when its time is up"
             wait_seconds = stage.pass_time(later.until_ms)
             if wait_seconds:
-                gone = gone or asyncio.ensure_future(_gone(receive))
+                gone = gone or asyncio.ensure_future(until_gone(receive))
                 done, _ = await asyncio.wait({gone}, timeout=wait_seconds)
                 if done:
                     return None
@@ -763,12 +764,6 @@ async def _in_time(later: Later, stage: Stage, receive: Receive) -> Reply | None
     finally:
         if gone is not None:
             gone.cancel()
-
-
-async def _gone(receive: Receive) -> None:
-    """Wait until the client has gone away; a body that nobody asked for may come before."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def _plainly(reply: Reply, problem: Refusal) -> Rendered:
