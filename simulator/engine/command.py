@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from simulator.engine.job import Failure, Job
+from simulator.engine.job import Failure, Job, State
 
 if TYPE_CHECKING:
     from simulator.engine.script import Playbook
@@ -150,11 +150,56 @@ class Remove(Command[Job]):
 
 
 @dataclass(frozen=True, slots=True)
-class Release(Command[Job]):
-    """Let a job whose script says `hold` go on. Raises `UnknownJob`, `NotAllowed` (it is not held)."""
+class Hold(Command[Job]):
+    """A person stops a job where it is: its time, its progress and its place among those who wait are kept for `Release`.
+
+    A hold ends with the next move of the job, whoever makes it. Raises `UnknownJob`, `NotAllowed` (it is finished, or an
+    external worker has it).
+    """
 
     api: str
     job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Release(Command[Job]):
+    """Let a job go on that is held, by a person or because its script says `hold`. Raises `UnknownJob`, `NotAllowed` (it is not).
+
+    One that a person held goes on with the time that was left of its step; one that was forced, with the next step.
+    """
+
+    api: str
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepOn(Command[Job]):
+    """The present step of a job ends now; one that a person holds is held again in the step that follows.
+
+    Raises `UnknownJob`, `NotAllowed` (its script does not move it, or it waits for a worker).
+    """
+
+    api: str
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Force(Command[Job]):
+    """A person puts a job into a state, whatever its script says; unless that is a final one, it is then held there.
+
+    A failure that is forced is not tried again by the same job, and a worker is found for what is forced to run. Raises
+    `UnknownJob`, `NotAllowed` (the table of moves has no such move; to stay in a state that is not final is always possible).
+    """
+
+    api: str
+    job_id: str
+    state: State
+    failure: Failure | None = None
+    """What went wrong, where `state` is failed or retrying."""
+    progress: int | None = None
+    """Percent; from here it goes on to what the present step says."""
+    result: Any = None
+    """Where `state` is succeeded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,6 +160,8 @@ class Job(NamedTuple):
     """It succeeded without a result: the scenario wants none made up."""
     no_log: bool = False
     """It ended without a log: the scenario wants none made up."""
+    held: tuple[int, bool] | None = None
+    """When a person stopped it, and whether its step was over by then; None when nobody did. `until_ms` stays what it was."""
 
     @property
     def api(self) -> str:
@@ -204,7 +206,7 @@ class Job(NamedTuple):
         if state in FINAL:
             fields[_FINISHED_MS] = at_ms
             fields[_DEADLINE_MS] = None
-        fields[_POLLS] = None
+        fields[_POLLS] = fields[_HELD] = None
         for name, value in changes.items():
             fields[_PLACES[name]] = value
         fields[_STATE] = state
@@ -225,6 +227,8 @@ class Job(NamedTuple):
         if span is None:
             return self.progress_mark
         start, end, began_ms, ends_ms = span
+        if self.held is not None:
+            now_ms = min(now_ms, self.held[0])
         if now_ms >= ends_ms:
             return end
         if now_ms <= began_ms:
@@ -250,10 +254,14 @@ class Job(NamedTuple):
         progress = self.part.script.steps[self.step].progress
         if progress is None or self.state is not self.part.script.steps[self.step].state:
             return None
-        return progress[0], progress[1], self.step_ms, self.until_ms
+        start, end = progress
+        if self.progress_mark is not None and self.progress_mark != start:
+            # A person has put it elsewhere: from there it goes to the same end, and does not fall.
+            start, end = self.progress_mark, max(end, self.progress_mark)
+        return start, end, self.step_ms, self.until_ms
 
 
 _PLACES = {name: place for place, name in enumerate(Job._fields)}
 _STATE, _SINCE_MS, _STEP_MS = _PLACES["state"], _PLACES["since_ms"], _PLACES["step_ms"]
 _FINISHED_MS, _DEADLINE_MS, _MOVES = _PLACES["finished_ms"], _PLACES["deadline_ms"], _PLACES["moves"]
-_POLLS = _PLACES["polls"]
+_POLLS, _HELD = _PLACES["polls"], _PLACES["held"]

@@ -5,7 +5,8 @@ against the world; what it reads comes mapped, what it changes is changed in the
 
 What a job was like some time ago is made out of its history and its script, as nothing else is stored. Exact are the state,
 its times, the step, the progress and the message of a script that time moves. What no history holds is as it is now (a request
-amended since), or missing (the progress of an earlier attempt with a script of its own, or of a step that lasts polls).
+amended since), or missing (the progress of an earlier attempt with a script of its own, or of a step that lasts polls, the time for
+which a person held it).
 """
 
 from __future__ import annotations

@@ -25,6 +25,8 @@ from simulator.engine.command import (
     Conclude,
     CountCall,
     Finish,
+    Force,
+    Hold,
     Keep,
     MoveClock,
     Poll,
@@ -33,6 +35,7 @@ from simulator.engine.command import (
     Remove,
     Retry,
     SetScenario,
+    StepOn,
     Submit,
     Touch,
 )
@@ -67,6 +70,7 @@ SUCCEEDED, FAILED, CANCELLED = State.SUCCEEDED, State.FAILED, State.CANCELLED
 CLIENT = "client"
 WORKER = "worker"
 TIMED_OUT = "timeout"
+OPERATOR = "operator"
 
 
 class Entry(NamedTuple):
@@ -162,6 +166,8 @@ class World:
         """Some job has come to a step that lasts so many status calls, so that they must be told of."""
         self.told: list[Job] = []
         """Watched jobs as they were at each of their moves, oldest first; whoever tells the watchers empties it."""
+        self.on_move: Callable[[Job, str], None] | None = None
+        """Called with a job and a cause at each line of its history as it is written, and when a person holds it or lets it go."""
         self._carry_out: dict[type, Callable[[Any], Any]] = {
             Submit: self._submit,
             Claim: self._claim,
@@ -173,7 +179,10 @@ class World:
             Retry: self._retry,
             Amend: self._amend,
             Remove: self._remove,
+            Hold: self._hold,
             Release: self._release,
+            StepOn: self._step_on,
+            Force: self._force,
             Remark: self._remark,
             Keep: self._keep,
             CountCall: self._count_call,
@@ -193,6 +202,15 @@ class World:
         if number is None:
             raise UnknownJob(api, job_id, removed=job_id in self._removed[api])
         return self._numbered(number)
+
+    @property
+    def next_number(self) -> int:
+        """The number that the next job will have."""
+        return len(self._jobs)
+
+    def ids_from(self, number: int, limit: int) -> tuple[str, ...]:
+        """The ids of the jobs with this number and the next ones, as far as they are there; at most so many."""
+        return tuple(job.id for job in self._jobs[number : number + limit] if job is not None)
 
     def jobs(
         self,
@@ -225,6 +243,10 @@ class World:
     ) -> list[Job]:
         """A page of all jobs of an API in the order of `key`; `name` names the index that is kept for it."""
         return self._shelves[api].sorted_by(name, key, offset=offset, limit=limit, descending=descending)
+
+    def is_held(self, job: Job) -> bool:
+        """A person holds it, or its script does: somebody has to release it."""
+        return job.held is not None or self._is_in_hold_step(job)
 
     def kept(self, api: str, key: str) -> Any:
         """What is kept under this key; None when nothing is."""
@@ -477,14 +499,14 @@ class World:
 
     def _poll(self, command: Poll) -> Job:
         job = self.job(command.api, command.job_id)
-        if job.polls is None:
+        if job.polls is None or job.held is not None:
             return job
         answered, wanted = job.polls[0] + 1, job.polls[1]
         changes: dict[str, Any] = {"polls": (answered, wanted)}
         progress = job.part.script.steps[job.step].progress
         if progress is not None:
             percent = progress[0] + (progress[1] - progress[0]) * answered // wanted
-            if percent != job.progress_mark:
+            if job.progress_mark is None or percent > job.progress_mark:
                 changes["progress_mark"] = percent
                 changes["step_ms"] = self.now_ms
         polled = self._put(job.altered(**changes), job)
@@ -519,14 +541,11 @@ class World:
             attempt=job.attempt + 1,
             claimed=False,
             has_worker=False,
-            finished_ms=None,
             deadline_ms=None,
             progress_mark=None,
-            cancel_requested=False,
             until_ms=None,
             event=0,
-            log=None,
-            no_log=False,
+            **_ANEW,
         )
         self._put(queued, job)
         return self._enter(queued, 0)
@@ -549,11 +568,96 @@ class World:
             raise NotAllowed(job, "remove")
         return self._take_away(job)
 
+    def _hold(self, command: Hold) -> Job:
+        job = self.job(command.api, command.job_id)
+        if not _can_be_held(job):
+            raise NotAllowed(job, "hold")
+        return self._held(job)
+
     def _release(self, command: Release) -> Job:
         job = self.job(command.api, command.job_id)
-        if not self._is_held(job):
+        if not self.is_held(job):
             raise NotAllowed(job, "release")
-        return self._enter(job, job.step + 1)
+        is_over = job.held is None or job.held[1]
+        job = self._let_go(job)
+        if is_over or self._is_in_hold_step(job):
+            return self._go_on(job)
+        return job if job.until_ms is None else self._put(self._schedule(job, job.until_ms), job)
+
+    def _step_on(self, command: StepOn) -> Job:
+        job = self.job(command.api, command.job_id)
+        is_off_script = job.step >= len(job.part.script.steps) and job.state is not State.CANCELLING
+        if job.state in FINAL or is_off_script or self._waits_for_worker(job):
+            raise NotAllowed(job, "step")
+        is_held = job.held is not None
+        job = self._numbered(self._go_on(self._let_go(job)).number)
+        return self._held(job) if is_held and _can_be_held(job) else job
+
+    def _force(self, command: Force) -> Job:
+        job = self.job(command.api, command.job_id)
+        state = command.state
+        if state not in ALLOWED[job.state] and (state is not job.state or state in FINAL):
+            raise NotAllowed(job, state.value)
+        percent = job.progress_percent(self.now_ms) if command.progress is None else command.progress
+        if state is job.state:
+            return self._progressed(self._held(job) if _can_be_held(job) else job, percent)
+        # Whatever its step still had to bring is off.
+        told = job.altered(until_ms=None, progress_mark=percent, step_ms=job.changed_ms(self.now_ms))
+        if state is SUCCEEDED:
+            return self._succeed(job, told, command.result, OPERATOR, self._ending(job))
+        if state is FAILED:
+            failure = command.failure or Failure()
+            return self._fail(job, told, failure, OPERATOR, self._ending(job), for_good=True)
+        if state is CANCELLED:
+            return self._leave(told, CANCELLED, OPERATOR, self._ending(job))
+        return self._put(
+            told.become(
+                state,
+                at_ms=self.now_ms,
+                cause=OPERATOR,
+                event=0,
+                held=(self.now_ms, True),
+                **self._forced(told, command),
+            ),
+            job,
+        )
+
+    def _progressed(self, job: Job, percent: int | None) -> Job:
+        """The job, put to this progress by a person."""
+        if percent == job.progress_percent(self.now_ms):
+            return job
+        changes: dict[str, Any] = {"progress_mark": percent, "step_ms": self.now_ms}
+        if job.held is not None:
+            # It is as if it were held only now, with the same time left.
+            at_ms, is_over = job.held
+            changes["held"] = (self.now_ms, is_over)
+            if job.until_ms is not None:
+                changes["until_ms"] = job.until_ms + self.now_ms - at_ms
+        return self._put(job.altered(**changes), job)
+
+    def _forced(self, job: Job, command: Force) -> dict[str, Any]:
+        """What else changes when a person moves a job into this state, in which it has yet to live."""
+        if command.state is State.CANCELLING:
+            over = len(job.part.script.steps)
+            return {"deadline_ms": None, "reported_ms": job.step_ms, "step": over}
+        if command.state is RUNNING:
+            self._crews[job.api].busy += 1
+            return {"has_worker": True, "started_ms": self.now_ms}
+        changes: dict[str, Any] = {"has_worker": False, "claimed": False, "deadline_ms": None}
+        if job.state is RUNNING or command.state is RETRYING:
+            # What it was at is done again.
+            changes["step"] = job.part.script.first_running - 1
+        if command.state is RETRYING:
+            failure = replace(command.failure or Failure(), at_ms=self.now_ms)
+            changes["failures"] = (*job.failures, failure)
+            changes["executions"] = job.executions + 1
+            changes["retries_left"] = max(job.retries_left - 1, 0)
+            changes["attempt"] = job.attempt + 1
+        elif job.state is FAILED:
+            changes |= _ANEW
+            changes["step"] = -1
+            changes["attempt"] = job.attempt + 1
+        return changes
 
     def _remark(self, command: Remark) -> Job:
         job = self.job(command.api, command.job_id)
@@ -595,7 +699,41 @@ class World:
 
     # ---- the script ---------------------------------------------------------------------------------------------
 
-    def _is_held(self, job: Job) -> bool:
+    def _held(self, job: Job) -> Job:
+        """The job, stopped where it is."""
+        if job.held is not None:
+            return job
+        is_over = self._waits_for_worker(job)
+        self._leave_line(job)
+        return self._put(job.altered(event=0, held=(self.now_ms, is_over)), job)
+
+    def _let_go(self, job: Job) -> Job:
+        """The job as it was when it was held, with its times moved on to now; nothing of it is on the agenda yet."""
+        if job.held is None:
+            return job
+        changes: dict[str, Any] = {"held": None}
+        if job.until_ms is not None:
+            passed_ms = self.now_ms - job.held[0]
+            changes["until_ms"] = job.until_ms + passed_ms
+            changes["step_ms"] = job.step_ms + passed_ms
+        if job.state is QUEUED and self._rules[job.api].claims:
+            self._crews[job.api].claimable[self._place(job)] = job.number
+        return self._put(job.altered(**changes), job)
+
+    def _go_on(self, job: Job) -> Job:
+        """Its present step is over."""
+        if job.step < len(job.part.script.steps):
+            return self._enter(job, job.step + 1)
+        if job.state is State.CANCELLING:
+            self._stop(job)
+            return self._numbered(job.number)
+        return job
+
+    def _waits_for_worker(self, job: Job) -> bool:
+        crew = self._crews[job.api]
+        return bool(crew.waiting) and job.state in _IN_LINE and self._place(job) in crew.waiting
+
+    def _is_in_hold_step(self, job: Job) -> bool:
         """Its present step lasts until somebody releases it. A job in line for a worker has that step behind it."""
         steps = job.part.script.steps
         if job.event or not 0 <= job.step < len(steps):
@@ -603,7 +741,7 @@ class World:
         step = steps[job.step]
         if step.lasts is not Lasting.HOLD or step.state is not job.state:
             return False
-        return self._place(job) not in self._crews[job.api].waiting
+        return not (job.held and job.held[1]) and not self._waits_for_worker(job)
 
     def _first_state(self, api: str, steps: tuple[Step, ...]) -> State:
         """A job is never born finished, and never running without a worker: such scripts begin in the queue."""
@@ -836,7 +974,8 @@ class World:
         effect = job.part.on_cancel
         then = effect.then if isinstance(effect, CancelAfter) else None
         if then is None:
-            self._leave(job, CANCELLED, CLIENT, self._ending(job))
+            cause = CLIENT if job.cancel_requested else OPERATOR
+            self._leave(job, CANCELLED, cause, self._ending(job))
         else:
             self._end(job, filled_step(then, job, self.seed) if then.has_variables else then)
 
@@ -923,14 +1062,18 @@ class World:
         self._shelves[api].put(job, before)
         state = job.state
         if before is not None and before.state is state:
+            if self.on_move is not None:
+                self._tell_of_the_same_state(job, before)
             return job
         crew = self._crews[api]
         if before is not None and (crew.waiting or crew.claimable) and before.state in _IN_LINE:
             self._leave_line(before)
-        if state is QUEUED and self._rules[api].claims:
+        if state is QUEUED and job.held is None and self._rules[api].claims:
             crew.claimable[self._place(job)] = job.number
         if self._fired is not None:
             self._fired.append(Fired(job.since_ms, api, job.id, state, job.moves[-1]))
+        if self.on_move is not None:
+            self.on_move(job, job.moves[-1])
         if job.submit.watched:
             self.told.append(job)
         if before is not None and before.has_worker and not job.has_worker:
@@ -938,6 +1081,15 @@ class World:
             if crew.waiting:
                 self._put_crew_to_work(api)
         return job
+
+    def _tell_of_the_same_state(self, job: Job, before: Job) -> None:
+        assert self.on_move is not None
+        if len(job.moves) > len(before.moves):
+            self.on_move(job, job.moves[-1])
+        elif (job.held is None) is not (before.held is None) or (
+            job.held is not None and job.progress_mark != before.progress_mark
+        ):
+            self.on_move(job, OPERATOR)
 
     def _leave_line(self, job: Job) -> None:
         crew, place = self._crews[job.api], self._place(job)
@@ -977,6 +1129,13 @@ def _entry_of(entry: int) -> tuple[int, int, int]:
 
 _IN_LINE = frozenset({State.QUEUED, State.RETRYING})
 _AT_THE_END: dict[str, Any] = {"has_worker": False, "claimed": False, "until_ms": None, "event": 0}
+_ANEW: dict[str, Any] = {"finished_ms": None, "cancel_requested": False, "log": None, "no_log": False}
+"""What is forgotten of a job's end when it begins again."""
+
+
+def _can_be_held(job: Job) -> bool:
+    """Its script moves it, or the time that its cancelling takes."""
+    return job.state not in FINAL and not (job.claimed and job.state is RUNNING)
 
 
 def _retry_delay_ms(job: Job) -> int:

@@ -53,6 +53,7 @@ jobs = st.builds(
     since_ms=instants,
     until_ms=st.none() | instants,
     progress_mark=st.none() | st.integers(0, 100),
+    held=st.none() | st.tuples(st.integers(0, 10**13), st.booleans()),
     failures=st.lists(failures, max_size=3).map(tuple),
     result=values,
     log=st.none() | st.binary(),

@@ -22,6 +22,8 @@ from simulator.engine.command import (
     Command,
     Conclude,
     Finish,
+    Force,
+    Hold,
     Keep,
     MoveClock,
     Poll,
@@ -30,6 +32,7 @@ from simulator.engine.command import (
     Remove,
     Retry,
     SetScenario,
+    StepOn,
     Submit,
     Touch,
 )
@@ -184,6 +187,15 @@ asks = st.one_of(
     st.builds(lambda place, request: on_a_job(Amend, place, request=request), places, requests),
     st.builds(lambda place: on_a_job(Remove, place), places),
     st.builds(lambda place: on_a_job(Release, place), places),
+    st.builds(lambda place: on_a_job(Release, place), places),
+    st.builds(lambda place: on_a_job(Hold, place), places),
+    st.builds(lambda place: on_a_job(StepOn, place), places),
+    st.builds(
+        lambda place, state, progress: on_a_job(Force, place, state=state, progress=progress),
+        places,
+        st.sampled_from(sorted(State)),
+        st.sampled_from([None, 0, 45, 100]),
+    ),
     st.builds(lambda place: on_a_job(Remark, place, text=REMARK), places),
     st.builds(
         Keep,
@@ -383,7 +395,9 @@ def test_lines_crews_and_indexes_always_agree_with_the_jobs(
                 assert job.state in (State.QUEUED, State.RETRYING)
                 assert not job.has_worker
                 assert job.event == 0
-            expected = {job.number for job in jobs if rules.claims and job.state is State.QUEUED}
+            expected = {
+                job.number for job in jobs if rules.claims and job.state is State.QUEUED and not job.held
+            }
             assert {number for _, number in claimable} == expected
             found = Counter({state: world.count(api, states=[state]) for state in State})
             assert found == Counter(job.state for job in jobs)
@@ -392,6 +406,7 @@ def test_lines_crews_and_indexes_always_agree_with_the_jobs(
                 assert not (job.has_worker or job.claimed) or job.state in (State.RUNNING, State.CANCELLING)
                 assert job.state is not State.RUNNING or job.has_worker or job.claimed
                 assert not job.waits_for_polls or job.event == 0
+                assert not job.held or (job.event == 0 and not job.state.is_final)
                 assert not (job.waits_for_polls and (job.claimed or job.state.is_final))
                 assert (job.deadline_ms is None) or (job.claimed and job.state is State.RUNNING)
 
