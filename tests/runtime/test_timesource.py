@@ -41,6 +41,7 @@ def clock_at(rate: float) -> tuple[Wall, Clock]:
         ("0.5x", 0.5, "0.5x"),
         ("2.50x", 2.5, "2.5x"),
         ("1000000x", MAXIMUM_RATE, "1e+06x"),
+        ("poll", 0, "poll"),
     ],
 )
 def test_a_way_of_time_is_read_from_its_word_or_its_factor(text: str, rate: float, shown: str) -> None:
@@ -49,11 +50,18 @@ def test_a_way_of_time_is_read_from_its_word_or_its_factor(text: str, rate: floa
     assert str(mode) == shown
 
 
+def test_only_the_polls_of_clients_move_a_clock_that_lives_by_them() -> None:
+    modes = [TimeMode.parse(text) for text in ("poll", "frozen", "real", "60x")]
+    assert [mode.is_poll for mode in modes] == [True, False, False, False]
+    assert Clock(modes[0], Wall()).now_ms() == START_MS
+
+
 @pytest.mark.parametrize(
-    "text", ["", "fast", "60", "x", "-1x", "0x", "1e3x", "60 x", "60X", "1000001x", "nanx", "60x\n"]
+    "text",
+    ["", "fast", "Poll", "polls", "60", "x", "-1x", "0x", "1e3x", "60 x", "60X", "1000001x", "nanx", "60x\n"],
 )
 def test_what_is_no_way_of_time_is_refused_with_what_to_write_instead(text: str) -> None:
-    with pytest.raises(ValueError, match="write real, frozen or a factor such as 60x"):
+    with pytest.raises(ValueError, match="write real, frozen, poll or a factor such as 60x"):
         TimeMode.parse(text)
 
 
@@ -131,6 +139,54 @@ def test_a_clock_is_not_moved_back(rate: int) -> None:
     assert clock.now_ms() == now_ms
 
 
+@pytest.mark.parametrize("before", [0, 1, 60])
+@pytest.mark.parametrize("after", [0, 1, 60])
+def test_a_clock_goes_on_from_where_it_is_when_its_way_of_time_is_changed(before: int, after: int) -> None:
+    wall, clock = clock_at(before)
+    wall.now_ms += 10_000
+    now_ms = clock.now_ms()
+    clock.set_mode(TimeMode(after))
+    assert (clock.now_ms(), clock.mode) == (now_ms, TimeMode(after))
+    wall.now_ms += 1_000
+    assert clock.now_ms() == now_ms + 1_000 * after
+
+
+def test_a_clock_that_is_frozen_and_set_free_again_has_missed_what_passed_meanwhile() -> None:
+    wall, clock = clock_at(1)
+    clock.set_mode(TimeMode(0))
+    wall.now_ms += 3_600_000
+    clock.set_mode(TimeMode(1))
+    wall.now_ms += 1_000
+    assert clock.now_ms() == BEGAN_MS + 1_000
+
+
+def test_a_change_of_the_way_of_time_is_no_jump_after_the_wall_clock_was_set_back() -> None:
+    wall, clock = clock_at(1)
+    wall.now_ms += 10_000
+    clock.now_ms()
+    wall.now_ms -= 60_000
+    clock.set_mode(TimeMode(60))
+    assert clock.now_ms() == BEGAN_MS + 10_000
+    wall.now_ms += 100
+    assert clock.now_ms() == BEGAN_MS + 16_000
+
+
+def test_who_wants_to_know_is_told_when_somebody_changes_a_clock_and_not_when_time_passes() -> None:
+    wall, clock = clock_at(1)
+    told: list[tuple[int, str]] = []
+    clock.on_change = lambda: told.append((clock.now_ms() - BEGAN_MS, str(clock.mode)))
+    wall.now_ms += 1_000
+    clock.now_ms()
+    assert told == []
+    clock.move_to(BEGAN_MS + 5_000)
+    clock.move_to(BEGAN_MS + 5_000)
+    clock.set_mode(TimeMode(0))
+    clock.set_mode(TimeMode(0))
+    with pytest.raises(TimeGoesBack):
+        clock.move_to(BEGAN_MS)
+    assert told == [(5_000, "real"), (5_000, "frozen")]
+
+
 @settings(deadline=None, print_blob=True)
 @given(
     rate=st.sampled_from([0, 0.3, 1, 7, 60, MAXIMUM_RATE]),
@@ -149,3 +205,12 @@ def test_whatever_the_wall_clock_does_and_whoever_moves_it_time_never_goes_back(
             wall.now_ms += by_ms
         assert clock.now_ms() >= last_ms
         last_ms = clock.now_ms()
+
+
+@pytest.mark.parametrize("rate", [0, 1, 60])
+def test_a_clock_can_begin_at_any_time(rate: float) -> None:
+    wall = Wall()
+    clock = Clock(TimeMode(rate), wall, start_ms=5_000)
+    assert clock.now_ms() == 5_000
+    wall.now_ms += 10
+    assert clock.now_ms() == 5_000 + 10 * rate
