@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from functools import cache, partial
+from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,16 +17,24 @@ import yaml
 
 from simulator.apis.contract import Api, Setting
 from simulator.apis.sample import SchemaSampler
+from simulator.capsule.model import Capsule, Serving, Unreadable, as_value, read_capsule, to_yaml
+from simulator.capsule.record import capsule_from, history_of
+from simulator.capsule.replay import compared, play
 from simulator.engine.world import Limits
 from simulator.resources import resource_folder, shipped_scenarios
+from simulator.runtime.calls import CALL_BYTES_MAX, CALLS_MAX
 from simulator.runtime.timesource import TimeMode, TimeSource, wall_clock
-from simulator.runtime.worlds import Worlds
+from simulator.runtime.worlds import IDLE_MS, POLL_STEP_MS, WORLDS_MAX, Stage, Worlds
 from simulator.scenario.calls import CallRules, Declared, Documented
 from simulator.scenario.extend import Files, Layer
 from simulator.scenario.model import Scenario
 from simulator.scenario.nodes import Node
-from simulator.scenario.read import read_scenario
+from simulator.scenario.read import ScenarioError, read_scenario
 from simulator.scenario.review import Ability
+from simulator.web.callbacks import Callbacks
+from simulator.web.control_api import DOCUMENT as CONTROL_DOCUMENT
+from simulator.web.control_api import BadCapsule, Capsules, Controlled, ReadScenario, make_control_api
+from simulator.web.events import STREAMS_MAX, Events
 from simulator.web.front import Front
 from simulator.web.ledger import Ledger
 from simulator.web.service import METHODS, Service
@@ -43,6 +54,15 @@ class Settings:
         time: how virtual time passes.
         strict: a reply that breaks the document becomes a 500.
         body_bytes_max: larger request bodies are refused; an API may take more (`Api.body_bytes_max`).
+        admin_token: whoever uses the control API must bring it; None: anyone may.
+        retry_after_s: what every status call about an unfinished job advises; None: where the document has the header.
+        worlds_max: so many worlds at once.
+        worlds_idle_ms: a world that nobody used for so long makes room for others.
+        poll_step_ms: how far a status call moves a clock that lives by them.
+        calls_max: so many calls of a world are kept in its log; 0 keeps none.
+        call_bytes_max: so much is kept in the logs of all worlds together.
+        cors: pages of these origins, such as `http://localhost:3000`, may call everything, the control API included.
+        streams_max: so many event streams at once.
     """
 
     apis: Sequence[str] = ()
@@ -52,6 +72,15 @@ class Settings:
     strict: bool = False
     body_bytes_max: int | None = None
     limits: Limits = field(default_factory=Limits)
+    admin_token: str | None = None
+    retry_after_s: int | None = None
+    worlds_max: int = WORLDS_MAX
+    worlds_idle_ms: int = IDLE_MS
+    poll_step_ms: int = POLL_STEP_MS
+    calls_max: int = CALLS_MAX
+    call_bytes_max: int = CALL_BYTES_MAX
+    cors: Sequence[str] = ()
+    streams_max: int = STREAMS_MAX
 
 
 class UsageError(ValueError):
@@ -85,6 +114,11 @@ def load_document(api: Api) -> dict[str, Any]:
     What it holds is shared by all who load it, and not to be changed.
     """
     return dict(_document(api.document))
+
+
+def load_control_document() -> dict[str, Any]:
+    """The document of the control API; not to be changed either."""
+    return dict(_document(CONTROL_DOCUMENT))
 
 
 @cache
@@ -217,7 +251,8 @@ def assemble(
     known = load_apis()
     apis = load_apis(settings.apis)
     documents = {name: load_document(api) for name, api in apis.items()}
-    scenario = load_scenario(settings.scenario, known, declared_in(documents, apis))
+    declared = declared_in(documents, apis)
+    scenario = load_scenario(settings.scenario, known, declared)
     worlds = Worlds(
         rules={name: api.rules for name, api in apis.items()},
         scenario=scenario,
@@ -225,6 +260,11 @@ def assemble(
         mode=settings.time,
         limits=settings.limits,
         timesource=timesource,
+        worlds_max=settings.worlds_max,
+        idle_ms=settings.worlds_idle_ms,
+        poll_step_ms=settings.poll_step_ms,
+        calls_max=settings.calls_max,
+        call_bytes_max=settings.call_bytes_max,
     )
     ledger = ledger or Ledger()
     shipped = ShippedScenarios(known)
@@ -238,5 +278,220 @@ def assemble(
             strict=settings.strict,
             body_bytes_max=settings.body_bytes_max or api.body_bytes_max,
             scenarios=shipped,
+            retry_after_s=settings.retry_after_s,
         )
-    return Front(worlds, services)
+    read = partial(read_wish, shipped=shipped, apis=known, declared=declared)
+    return make_front(
+        worlds,
+        services,
+        ledger,
+        read,
+        _Capsules(serving_of(settings), timesource),
+        strict=settings.strict,
+        admin_token=settings.admin_token,
+        origins=settings.cors,
+        streams_max=settings.streams_max,
+    )
+
+
+def assemble_for(
+    capsule: Capsule, settings: Settings | None = None, *, timesource: TimeSource = wall_clock
+) -> Front:
+    """A server for the replay of a capsule.
+
+    Args:
+        settings: of everything that changes no answer.
+
+    Raises:
+        UsageError: the capsule is about an API that is not known here.
+    """
+    serving = capsule.serving
+    front = assemble(
+        replace(
+            settings or Settings(),
+            apis=serving.apis,
+            seed=capsule.seed,
+            time=capsule.mode,
+            strict=serving.strict,
+            body_bytes_max=serving.body_bytes_max,
+            limits=Limits(jobs=serving.jobs_max, kept=serving.kept_max),
+            retry_after_s=serving.retry_after_s,
+            poll_step_ms=serving.poll_step_ms,
+            cors=serving.cors,
+        ),
+        timesource=timesource,
+    )
+    # The world may go on in a server of other APIs, which then can have jobs in it.
+    front.worlds.rules = {name: api.rules for name, api in load_apis().items()}
+    return front
+
+
+def scenarios_in(capsule: Capsule) -> list[Scenario]:
+    """The scenarios that a capsule holds.
+
+    Raises:
+        UsageError: the capsule is about an API that is not known here.
+        ScenarioError: one of them cannot be played by this understudy.
+    """
+    known = load_apis()
+    apis = load_apis(capsule.serving.apis)
+    declared = declared_in({name: load_document(api) for name, api in apis.items()}, apis)
+    return [
+        read_scenario(
+            script.texts[0][0],
+            apis=settings_of(known),
+            name=script.name,
+            shown_as=script.texts[0][0],
+            declared=declared,
+            texts=dict(script.texts),
+        )
+        for script in capsule.scripts
+    ]
+
+
+def serving_of(settings: Settings) -> Serving:
+    """What of a server's settings changes its answers.
+
+    Raises:
+        UsageError: there is no such API.
+    """
+    apis = load_apis(settings.apis)
+    return Serving(
+        apis=tuple(apis),
+        strict=settings.strict,
+        poll_step_ms=settings.poll_step_ms,
+        retry_after_s=settings.retry_after_s,
+        body_bytes_max=settings.body_bytes_max,
+        jobs_max=settings.limits.jobs,
+        kept_max=settings.limits.kept,
+        cors=tuple(settings.cors),
+        documents=tuple((name, _digest(api.document)) for name, api in apis.items()),
+    )
+
+
+def _serving(
+    worlds: Worlds, services: Mapping[str, Service], strict: bool, origins: Sequence[str]
+) -> Serving:
+    """What is known of a server that was not made of settings."""
+    limits = worlds.limits
+    return Serving(
+        tuple(services),
+        strict,
+        worlds.default.poll_step_ms,
+        None,
+        None,
+        limits.jobs,
+        limits.kept,
+        tuple(origins),
+        (),
+    )
+
+
+@cache
+def _digest(document: str) -> str:
+    return sha256((resource_folder("openapi") / document).read_bytes()).hexdigest()
+
+
+class _Capsules:
+    """The capsules of one server."""
+
+    def __init__(self, serving: Serving, timesource: TimeSource) -> None:
+        self._serving = serving
+        self._timesource = timesource
+
+    def write(self, stage: Stage, *, as_yaml: bool) -> Callable[[], str | dict[str, Any]]:
+        """See `simulator.web.control_api.Capsules`."""
+        history = history_of(stage)
+
+        def write() -> str | dict[str, Any]:
+            capsule = capsule_from(history, self._serving)
+            return to_yaml(capsule) if as_yaml else as_value(capsule)
+
+        return write
+
+    def restore(self, data: bytes) -> tuple[Stage, dict[str, Any]]:
+        """See `simulator.web.control_api.Capsules`."""
+        try:
+            capsule = read_capsule(data)
+            if capsule.gaps:
+                raise BadCapsule("the capsule is not complete and cannot be replayed", capsule.gaps)
+            missing = [name for name in capsule.serving.apis if name not in self._serving.apis]
+            if missing:
+                raise BadCapsule(f"the capsule is about {missing[0]}, which is not served here")
+            scenarios = scenarios_in(capsule)
+            front = assemble_for(capsule)
+        except (Unreadable, UsageError) as problem:
+            raise BadCapsule(f"this cannot be played: {problem}") from None
+        except ScenarioError as problem:
+            raise BadCapsule("a scenario in it cannot be played", map(str, problem.problems)) from None
+        played = play(capsule, front, scenarios)
+        played.go_on(self._timesource)
+        return played.stage, compared(capsule, played)
+
+
+def make_front(
+    worlds: Worlds,
+    services: Mapping[str, Service],
+    ledger: Ledger,
+    read_scenario: ReadScenario,
+    capsules: Capsules | None = None,
+    *,
+    strict: bool = False,
+    admin_token: str | None = None,
+    origins: Sequence[str] = (),
+    streams_max: int = STREAMS_MAX,
+) -> Front:
+    """These services behind one door, with the control API beside them."""
+    callbacks = Callbacks(service.api for service in services.values())
+    events = Events(worlds, streams_max=streams_max)
+
+    def forget(stage: Stage) -> None:
+        callbacks.forget(stage)
+        events.forget(stage)
+        ledger.forget(stage.name)
+
+    worlds.on_gone = forget
+    if capsules is None:
+        capsules = _Capsules(_serving(worlds, services, strict, origins), wall_clock)
+    controlled = Controlled(
+        worlds, services, callbacks, events, ledger, shipped_scenarios(), read_scenario, capsules
+    )
+    api = make_control_api(controlled, admin_token)
+    document = load_control_document()
+    control = Service(
+        api,
+        document,
+        sampler=SchemaSampler(document),
+        ledger=ledger,
+        strict=strict,
+        body_bytes_max=api.body_bytes_max,
+        is_simulated=False,
+    )
+    return Front(
+        worlds, services, control, callbacks, events=events, is_open=admin_token is None, origins=origins
+    )
+
+
+def read_wish(
+    wanted: Any, *, shipped: Mapping[str, Scenario], apis: Mapping[str, Api], declared: Declared | None = None
+) -> Scenario:
+    """A scenario that came over the wire: a shipped one's name, YAML text with a line break in it, or an object.
+
+    Never a path: whoever sends it need not be allowed to read the files of this machine.
+
+    Raises:
+        ScenarioError: it has problems.
+        ValueError: there is none of this name.
+    """
+    if not isinstance(wanted, str):
+        # JSON is YAML; on several lines, so that a line says where a problem is.
+        wanted = json.dumps(wanted, ensure_ascii=False, indent=2) + "\n"
+    if "\n" in wanted:
+        return load_scenario(wanted, apis, declared)
+    if wanted not in shipped:
+        close = get_close_matches(wanted, shipped, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(shipped)}."
+        raise ValueError(
+            f"there is no scenario {wanted!r}, {hint} Or send a scenario itself, as YAML or JSON"
+        )
+    return shipped[wanted]

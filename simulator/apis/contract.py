@@ -7,7 +7,7 @@ one of the APIs, so another can be added by writing its document and its module.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
@@ -21,6 +21,7 @@ __all__ = [
     "Api",
     "Call",
     "Codec",
+    "Handler",
     "Kind",
     "Later",
     "Operation",
@@ -30,6 +31,7 @@ __all__ = [
     "Role",
     "Sampler",
     "Setting",
+    "Stream",
     "Upload",
     "has_expired",
     "iso",
@@ -187,6 +189,16 @@ class Later:
 
 
 @dataclass(frozen=True, slots=True)
+class Stream:
+    """An answer with status 200 that goes on: its pieces are sent as they come, until there are no more or the client leaves."""
+
+    pieces: AsyncIterator[bytes]
+    close: Callable[[], None]
+    """Ends `pieces`, also while one is waited for. It is called in any case, and perhaps more than once."""
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
 class Announcement:
     """What the service tells a subscriber of a job by a POST of its own."""
 
@@ -234,6 +246,7 @@ class Call:
     """This API's OpenAPI document as loaded, references unresolved. Not to be changed."""
     body_format: str = ""
     """The media type the body came in, lower case, no parameters; empty without a body."""
+    world_name: str = ""
 
     @property
     def now_ms(self) -> int:
@@ -245,7 +258,8 @@ class Call:
         return best_match(self.headers.get("accept", ""), offered)
 
 
-Handler = Callable[[Call], "Reply | Later"]
+Handler = Callable[[Call], "Reply | Later | Stream | Awaitable[Reply]"]
+"""What carries an operation out. Only the server's own control API waits for something outside of the world."""
 
 
 @dataclass(frozen=True)
@@ -257,6 +271,8 @@ class Operation:
     handler: Handler
     raw_body: bool = False
     """The body is handed on as bytes, undecoded and unchecked, whatever its Content-Type says."""
+    body_bytes_max: int = 0
+    """Larger bodies are refused; 0: what the server says for the API."""
 
 
 @dataclass(frozen=True)
@@ -305,6 +321,7 @@ class Api:
         document: file name in `openapi/`.
         rules: what its service allows, for the engine.
         words: our state → its word, total.
+        further_words: words that it has for states under other settings.
         error: words every refusal, ours, the engine's or the checks', in the API's envelope. When no operation was found
             (`call.operation` is empty) or the call was refused early, parameters and body are missing.
         authenticate: (Authorization header or None, settings, world) → why not, or None. Asked only for operations whose
@@ -328,6 +345,7 @@ class Api:
     rules: Rules
     words: Mapping[State, str]
     error: Callable[[Refusal, Call], Reply]
+    further_words: tuple[tuple[State, str], ...] = ()
     authenticate: Callable[[str | None, Mapping[str, Any], World], Problem | None] = nobody_checks
     settings: Mapping[str, Setting] = field(default_factory=dict)
     codecs: Mapping[str, Codec] = field(default_factory=dict)
@@ -342,12 +360,14 @@ class Api:
     cannot: Mapping[str, str] = field(default_factory=dict)
     operations: dict[str, Operation] = field(default_factory=dict)
 
-    def operation(self, role: Role, *, raw_body: bool = False) -> Callable[[Handler], Handler]:
+    def operation(
+        self, role: Role, *, raw_body: bool = False, body_bytes_max: int = 0
+    ) -> Callable[[Handler], Handler]:
         """Register a function as the operation of the same name."""
 
         def register(handler: Handler) -> Handler:
             name: str = handler.__name__
-            self.operations[name] = Operation(name, role, handler, raw_body)
+            self.operations[name] = Operation(name, role, handler, raw_body, body_bytes_max)
             return handler
 
         return register

@@ -102,6 +102,7 @@ api = Api(
         claims=True,
     ),
     words=WORDS,
+    further_words=((State.SUCCEEDED, "success"), (State.FAILED, "error")),
     cannot=CANNOT,
     error=error,
     status_fields=frozenset({"status"}),

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from http import HTTPStatus
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 from simulator.engine.draw import draw_between
 from simulator.engine.job import Job, State
@@ -179,10 +179,26 @@ class RateLimit:
     per_ms: int
 
 
+class AsksOfJob(Protocol):
+    """What the conditions ask of a job."""
+
+    @property
+    def state(self) -> State:
+        """As it is now."""
+
+    @property
+    def number(self) -> int:
+        """Counts the jobs of its world."""
+
+    @property
+    def created_ms(self) -> int:
+        """When it was made."""
+
+
 class Seen(NamedTuple):
     """A call as the conditions see it."""
 
-    job: Job | None
+    job: AsksOfJob | None
     """The one that the path names, when it is there."""
     now_ms: int
     start_ms: int

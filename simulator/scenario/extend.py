@@ -55,11 +55,19 @@ class _Place:
 
 
 class Files:
-    """A scenario's file and those that it extends, read in the order in which they count."""
+    """A scenario's file and those that it extends, read in the order in which they count.
 
-    def __init__(self, read: ReadLayer, find: Find | None) -> None:
+    Args:
+        read: makes a layer of each.
+        find: the file of a shipped scenario by its name.
+        texts: what the files said, by the names that people are shown; then no file is opened. A file that was reached under two
+            names is there under the first one only.
+    """
+
+    def __init__(self, read: ReadLayer, find: Find | None, texts: Mapping[str, str] | None = None) -> None:
         self._read = read
         self._find = find
+        self._texts = texts
         self._seen: set[Path | None] = set()
         self.layers: list[Layer] = []
         self.notes: list[Notes] = []
@@ -67,6 +75,9 @@ class Files:
 
     def open(self, source: Path | str, shown_as: str) -> None:
         """Read a file or a text, and what it extends."""
+        if self._texts is not None:
+            self._open(self._texts[shown_as], (_Place(Path(shown_as), shown_as),))
+            return
         path = _resolved(source) if isinstance(source, Path) else None
         self._open(source, (_Place(path, shown_as),))
 
@@ -95,7 +106,7 @@ class Files:
             node.problem(f"more than {DEPTH_MAX} files extend one another in a row")
         elif path is not None and path not in self._seen:
             self._seen.add(path)
-            self._open(path, (*way, place))
+            self._open(path if self._texts is None else self._texts[place.shown], (*way, place))
 
     def _place_of(self, node: Node, here: _Place) -> _Place | None:
         """The file that is meant; None with a problem when there is none."""
@@ -103,6 +114,10 @@ class Files:
         if not node.is_text or not written:
             node.problem("must be the name of a shipped scenario or the path of a file, such as ./base.yaml")
             return None
+        if self._texts is not None:
+            is_name = "/" not in written and not written.endswith(SUFFIXES)
+            name = f"scenarios/{written}.yaml" if is_name else _beside(here, written)
+            return _Place(Path(name), name) if name in self._texts else None
         if "/" not in written and not written.endswith(SUFFIXES):
             path = self._find(written) if self._find is not None else None
             if path is None:
@@ -118,7 +133,12 @@ class Files:
         if path is None or not path.is_file():
             node.problem(f"there is no file {shown(written)}{_hint(written, here)}")
             return None
-        return _Place(path, posixpath.normpath(posixpath.join(posixpath.dirname(here.shown), written)))
+        return _Place(path, _beside(here, written))
+
+
+def _beside(here: _Place, written: str) -> str:
+    """How people are shown a file that another one speaks of."""
+    return posixpath.normpath(posixpath.join(posixpath.dirname(here.shown), written))
 
 
 def _resolved(path: Path) -> Path | None:

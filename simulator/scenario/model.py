@@ -38,6 +38,8 @@ class Scenario:
     """Workers of the APIs that the scenario speaks of."""
     rules: tuple[JobRule, ...]
     calls: CallRules = field(default_factory=CallRules)
+    sources: tuple[tuple[str, str], ...] = ()
+    """What it was read from: the name of each file as people are shown it, and its text; first its own, then those it extends."""
 
     def part_for(self, submit: Submit, number: int, seed: int = 0) -> Part:
         """The part of the first rule that holds; without one the job simply succeeds."""

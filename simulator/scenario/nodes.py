@@ -52,6 +52,8 @@ class Notes:
 
     def __init__(self, file: str) -> None:
         self.file = file
+        self.text = ""
+        """What the file says, as far as it could be read."""
         self._problems: dict[tuple[int, int, str], Problem] = {}
 
     def add(self, line: int, column: int, path: str, message: str, severity: Severity = "error") -> None:
@@ -274,6 +276,7 @@ def read_nodes(source: Path | str, notes: Notes) -> Node | None:
     text = _text_of(source, notes)
     if text is None:
         return None
+    notes.text = text
     root = _compose(text, notes)
     if root is None or not _is_bounded(root, notes):
         return None

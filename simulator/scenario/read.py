@@ -62,6 +62,7 @@ def read_scenario(
     shown_as: str | None = None,
     declared: Declared | None = None,
     find: Find | None = None,
+    texts: Mapping[str, str] | None = None,
 ) -> Scenario:
     """The scenario in a file (`Path`) or a YAML text (`str`).
 
@@ -71,12 +72,13 @@ def read_scenario(
         shown_as: the file's path as messages and histories show it.
         declared: what the documents allow to answer; without it nobody compares.
         find: the file of a shipped scenario by its name, for those that extend it; without it there are none.
+        texts: what the files said (`Scenario.sources`); then `shown_as` says which is the first, and no file is opened.
 
     Raises:
         ScenarioError: with every problem of the file and of those that it extends.
     """
     scenario, problems = check_scenario(
-        source, apis=apis, name=name, shown_as=shown_as, declared=declared, find=find
+        source, apis=apis, name=name, shown_as=shown_as, declared=declared, find=find, texts=texts
     )
     if scenario is None:
         raise ScenarioError(tuple(problem for problem in problems if problem.severity == "error"))
@@ -91,6 +93,7 @@ def check_scenario(
     shown_as: str | None = None,
     declared: Declared | None = None,
     find: Find | None = None,
+    texts: Mapping[str, str] | None = None,
 ) -> tuple[Scenario | None, tuple[Problem, ...]]:
     """As `read_scenario`, but with the warnings, and without raising: the scenario is None when there are errors."""
     called = name or (source.stem if isinstance(source, Path) else "inline")
@@ -99,7 +102,7 @@ def check_scenario(
     def read(top: Node, is_extended: bool) -> Layer:
         return _layer(top, apis, declared, is_extended=is_extended)
 
-    files = Files(read, find)
+    files = Files(read, find, texts)
     files.open(source, shown_source)
     problems = tuple(problem for notes in files.notes for problem in notes.problems)
     if any(notes.has_errors for notes in files.notes):
@@ -116,6 +119,7 @@ def check_scenario(
         crew=merged_crew(layers),
         rules=merged_rules(layers),
         calls=merged_calls(layers),
+        sources=tuple((notes.file, notes.text) for notes in files.notes),
     )
     return scenario, problems
 

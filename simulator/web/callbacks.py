@@ -70,6 +70,10 @@ class Callbacks:
         if self._woken is not None:
             self._woken.set()
 
+    def forget(self, stage: Stage) -> None:
+        """Nobody of this world is told any more: it is gone."""
+        self._outboxes.pop(stage, None)
+
     async def settle(self, stage: Stage) -> None:
         """Send everything that is due in this world, and wait until all of it is answered or given up for now."""
         self.notice(stage)

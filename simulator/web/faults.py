@@ -21,8 +21,9 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qs
 
 import orjson
@@ -32,7 +33,7 @@ from simulator.apis.contract import Api, Call, Kind, Problem, Refusal, Reply, Ro
 from simulator.apis.negotiation import media_type_of
 from simulator.engine.command import CountCall, Keep
 from simulator.engine.errors import EngineError, NotAllowed, UnknownJob
-from simulator.engine.job import Job
+from simulator.engine.job import Job, State
 from simulator.engine.view import View
 from simulator.runtime.worlds import Stage
 from simulator.scenario.calls import (
@@ -223,6 +224,32 @@ async def disturb(
         await call.refuse(problem)
 
 
+class _Known(NamedTuple):
+    """What conditions ask of a job; the job itself may have a large request."""
+
+    state: State
+    number: int
+    created_ms: int
+
+
+class _Nearest:
+    """Which rule came nearest to taking a call, and what it wants instead; worked out when somebody asks for the text."""
+
+    __slots__ = ("_missed", "_rules", "_seen")
+
+    def __init__(self, rules: OperationRules, seen: Seen, missed: dict[int, list[str]]) -> None:
+        job = seen.job
+        self._rules = rules
+        self._seen = seen if job is None else seen._replace(job=_Known(job.state, job.number, job.created_ms))
+        # By the rule's place: what those want that only the count of calls, chance or a rate kept from it.
+        self._missed = missed
+
+    def __str__(self) -> str:
+        misses = [(rule, self._missed.get(rule.place) or rule.unmet(self._seen)) for rule in self._rules]
+        rule, unmet = min(misses, key=lambda miss: len(miss[1]))
+        return f"{rule}, which wants {' and '.join(unmet)}"
+
+
 class _Disturbed:
     """One call on its way."""
 
@@ -265,7 +292,7 @@ class _Disturbed:
         causes = [wish.cause]
         if rule is not None and wish.status is None:
             causes.append(str(rule))
-        self.cause = ", ".join(filter(None, causes))
+        self.cause = self.exchange.noted.cause = ", ".join(filter(None, causes))
         if wish.delay_ms is not None:
             delay_ms = wish.delay_ms
         if delay_ms and not await self.wait(delay_ms):
@@ -297,12 +324,9 @@ class _Disturbed:
         number = 0 if self.job is None else self.job.number
         fired: CallRule | None = None
         delay_ms = 0
-        is_told = logger.isEnabledFor(logging.DEBUG)
-        misses: list[tuple[CallRule, list[str]]] = []
+        missed: dict[int, list[str]] = {}
         for rule in rules:
             if not rule.holds(seen):
-                if is_told:
-                    misses.append((rule, rule.unmet(seen)))
                 continue
             count = world.apply(CountCall(self.api.name, rule.key(self.job))) if rule.counts else 0
             unmet = rule.when.unmet_by_count(count, world.seed, rule.place, number)
@@ -314,16 +338,14 @@ class _Disturbed:
             if not unmet and fired is None:
                 fired = rule
                 delay_ms = rule.delay_ms(world.seed, number, count)
-            misses.append((rule, unmet))
-        if is_told and misses and fired is None:
-            nearest, unmet = min(misses, key=lambda miss: len(miss[1]))
-            logger.debug(
-                "no rule took %s %s: nearest is %s, which wants %s",
-                self.api.name,
-                self.endpoint.id,
-                nearest,
-                " and ".join(unmet),
-            )
+            if unmet:
+                missed[rule.place] = unmet
+        if rules and fired is None:
+            nearest = _Nearest(rules, seen, missed)
+            logger.debug("no rule took %s %s: nearest is %s", self.api.name, self.endpoint.id, nearest)
+            if self.stage.calls.limit:
+                # A body may be large, and is not kept to be asked later.
+                self.exchange.noted.nearest = str(nearest) if rules.asks_body else nearest
         return fired, delay_ms
 
     def _job(self) -> Job | None:
@@ -361,14 +383,26 @@ class _Disturbed:
             for name, value in headers.items()
             if name in answer.headers or name.lower() not in given
         }
+        if "retry-after" in given and self.stage.clock.mode.is_poll:
+            self._shorten_wait(headers)
         await self.exchange.answer(status, headers | {CAUSE_HEADER: self.cause}, body)
+
+    def _shorten_wait(self, headers: dict[str, str]) -> None:
+        """Where polls move the clock, the next one moves it by the wait that this answer advises, and nobody has to wait."""
+        if self.endpoint.role is not Role.STATUS or self.job is None:
+            return
+        name = next(name for name in headers if name.lower() == "retry-after")
+        wait_ms = _wait_in(headers[name], self.stage.world.now_ms)
+        if wait_ms > 0:
+            self.stage.advertised(self.api.name, self.job.id, wait_ms)
+            headers[name] = "0"
 
     async def look(self) -> tuple[Call, str]:
         """The call, for somebody else to answer it; what is wrong with it goes into the ledger all the same."""
         call, reply_type, problem = await self.endpoint.look(self.scope, self.again())
         self.stage.catch_up()
         if problem is not None:
-            self.service.note(problem, self.endpoint.id)
+            self.service.note(problem, self.endpoint.id, self.exchange)
         return call, reply_type
 
     async def refuse(self, refusal: Refusal) -> None:
@@ -449,8 +483,16 @@ class _Disturbed:
         try:
             await self.app(self.scope, self.again(), send)
         except Problem as problem:
-            response = await self.service.refuse(self.scope, problem)
-            await response(self.scope, self.receive, send)
+            refused = await self.service.refuse(self.scope, problem)
+            headers = {name.lower(): value for name, value in refused.headers.items()}
+            messages += (
+                {
+                    "type": "http.response.start",
+                    "status": refused.status_code,
+                    "headers": [(name.encode(), value.encode("latin-1")) for name, value in headers.items()],
+                },
+                {"type": "http.response.body", "body": refused.body},
+            )
         finally:
             exchange.send = self.send
             exchange.stage = self.stage
@@ -537,6 +579,7 @@ class _Disturbed:
 
     async def stay(self, seconds: float) -> bool:
         """Wait so long in real time; whether the client is still there."""
+        self.exchange.wait_begins(self.stage.world.now_ms)
         transport, held = self.transport, self.service.held
         if transport is not None:
             held.add(transport)
@@ -544,6 +587,7 @@ class _Disturbed:
         try:
             done, _ = await asyncio.wait({gone}, timeout=seconds)
         finally:
+            self.exchange.wait_ends()
             gone.cancel()
             if transport is not None:
                 held.discard(transport)
@@ -555,6 +599,7 @@ class _Disturbed:
         Raises:
             Broken: there is none.
         """
+        self.exchange.noted.is_broken = True
         transport = self.transport
         if transport is None:
             raise Broken(fault.kind.name)
@@ -586,6 +631,18 @@ class _Behind(Stage):
         self._stage.catch_up()
         self._view.refresh()
         return self._view
+
+
+def _wait_in(retry_after: str, now_ms: int) -> int:
+    """How long a Retry-After, a number of seconds or a date, tells to wait; nothing when it cannot be read."""
+    text = retry_after.strip()
+    if text.isascii() and text.isdigit():
+        return int(text[:12]) * 1000
+    try:
+        until = parsedate_to_datetime(text)
+    except ValueError:
+        return 0
+    return int(until.timestamp() * 1000) - now_ms if until.tzinfo is not None else 0
 
 
 def _scripted(answer: Answer, api: Api) -> Reply:

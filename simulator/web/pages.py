@@ -31,6 +31,7 @@ def index(services: Iterable[Service], prefix: str, origin: str) -> dict[str, An
         "name": "understudy",
         "version": __version__,
         "health": f"{origin}/__admin/health",
+        "control": f"{origin}/__admin/ui/",
         "apis": [
             {
                 "name": service.api.name,

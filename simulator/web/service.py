@@ -32,12 +32,13 @@ from connexion.resolver import Resolver
 from connexion.security import AbstractSecurityHandler
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from simulator.apis.contract import (
     CHANGING,
     Api,
     Call,
+    Handler,
     Kind,
     Later,
     Operation,
@@ -46,11 +47,13 @@ from simulator.apis.contract import (
     Reply,
     Role,
     Sampler,
+    Stream,
 )
 from simulator.apis.negotiation import best_match, media_type_of
 from simulator.engine.command import Poll
-from simulator.engine.errors import EngineError
+from simulator.engine.errors import EngineError, UnknownJob
 from simulator.engine.world import World
+from simulator.runtime.calls import JOBS_SHOWN_MAX, Notes
 from simulator.runtime.worlds import Stage
 from simulator.scenario.model import Scenario
 from simulator.web.body import (
@@ -62,10 +65,10 @@ from simulator.web.body import (
     until_gone,
 )
 from simulator.web.checks import Parameters, Replies, RequestBody, readable
-from simulator.web.faults import DELAY, PREFER, SCENARIO, Broken, disturb
+from simulator.web.faults import DELAY, PREFER, SCENARIO, TRANSPORT, Broken, disturb
 from simulator.web.ledger import Ledger, Line
 from simulator.web.paths import PathTable
-from simulator.web.schema import Validator, to_json_schema
+from simulator.web.schema import Validator, Violation, to_json_schema
 
 logger = logging.getLogger("understudy")
 
@@ -74,6 +77,18 @@ EXCHANGE = "understudy"
 PATH_CHARACTERS_MAX = 4096
 VIOLATION_HEADER = "X-Understudy-Violation"
 METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace"})
+WORLD_HEADER = "X-Understudy-World"
+_WORLD = WORLD_HEADER.lower().encode()
+RETRY_AFTER = "Retry-After"
+RETRY_AFTER_SECONDS = 5
+"""What is advised where a document has the header and nobody has set another wait."""
+_NO_SETTINGS: Mapping[str, Any] = {}
+_NO_VIOLATIONS = frozenset({Kind.INTERNAL, Kind.ASKED_FOR, Kind.FORBIDDEN})
+"""Refusals that say nothing of the document."""
+CLIENT_BROKE = "client: "
+"""What `X-Understudy-Violation` begins with where it was the client who broke the document."""
+VIOLATION_CHARACTERS_MAX = 1_000
+"""Of a header; the ledger has all."""
 _HOST = re.compile(r"(?:[A-Za-z0-9._~-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
 
@@ -98,6 +113,12 @@ class RequestHeaders(Mapping[str, str]):
         return value
 
     @property
+    def world(self) -> str | None:
+        """The world that the client names, if it names one."""
+        value = self._values.get(_WORLD)
+        return None if value is None else value.decode("latin-1")
+
+    @property
     def steer(self) -> bool:
         """Whether one of them may ask for something of this call alone."""
         values = self._values
@@ -116,9 +137,12 @@ class RequestHeaders(Mapping[str, str]):
 
 
 class Exchange:
-    """One HTTP request on its way: which world, under which prefix, and how to answer it."""
+    """One HTTP request on its way: which world, under which prefix, how to answer it, and what was wrong with it."""
 
-    __slots__ = ("headers", "is_head", "prefix", "scope", "send", "stage")
+    __slots__ = (
+        *("headers", "is_head", "prefix", "scope", "send", "stage"),
+        *("notes",),
+    )
 
     def __init__(self, stage: Stage, prefix: str, scope: Scope, send: Send) -> None:
         self.stage = stage
@@ -127,6 +151,25 @@ class Exchange:
         self.send = send
         self.headers = RequestHeaders(scope["headers"])
         self.is_head = scope["method"] == "HEAD"
+        self.notes: Notes | None = None
+        """For the call log; see `noted`."""
+
+    @property
+    def noted(self) -> Notes:
+        """The notes of this call, to write something down."""
+        if self.notes is None:
+            self.notes = Notes()
+        return self.notes
+
+    def wait_begins(self, since_ms: int) -> None:
+        """The call has to wait; until now it was this time for it."""
+        self.noted.waits.append((since_ms, 0))
+
+    def wait_ends(self) -> None:
+        """The call goes on."""
+        waits, calls = self.noted.waits, self.stage.calls
+        calls.resumed += 1
+        waits[-1] = (waits[-1][0], calls.moment)
 
     @property
     def origin(self) -> str:
@@ -137,20 +180,40 @@ class Exchange:
             host = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
         return f"{self.scope.get('scheme', 'http')}://{host}"
 
+    def told_violations(self) -> str:
+        """How the client has broken the document, for the header that says so."""
+        broken = "; ".join(self.noted.violations)
+        cut = "…" if len(broken) > VIOLATION_CHARACTERS_MAX else ""
+        return f"{CLIENT_BROKE}{broken[:VIOLATION_CHARACTERS_MAX]}{cut}"
+
     def stamp(self) -> dict[str, str]:
-        """The world's time as a `Date` header."""
-        return {"Date": _http_date(self.stage.world.now_ms // 1000).decode()}
+        """The world's time as a `Date` header, and what the client has broken."""
+        stamps = {"Date": _http_date(self.stage.world.now_ms // 1000).decode()}
+        if self.notes is not None and self.notes.violations:
+            stamps[VIOLATION_HEADER] = self.told_violations()
+        return stamps
 
     async def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """Send a whole response, with the world's time as its date."""
-        raw = [(name.lower().encode("latin-1"), _header_value(value)) for name, value in headers.items()]
-        raw.append((b"date", _http_date(self.stage.world.now_ms // 1000)))
-        if status != 204:
-            raw.append((b"content-length", str(len(body)).encode()))
-        await self.send({"type": "http.response.start", "status": status, "headers": raw})
+        await self.send(self.head(status, headers, None if status == 204 else len(body)))
         await self.send(
             {"type": "http.response.body", "body": b"" if self.is_head or status == 204 else body}
         )
+
+    def head(self, status: int, headers: Mapping[str, str], length: int | None = None) -> Message:
+        """The head of a response whose body has this length, if that is known."""
+        raw = [(_header_name(name), _header_value(value)) for name, value in headers.items()]
+        raw.append((b"date", _http_date(self.stage.world.now_ms // 1000)))
+        if length is not None:
+            raw.append((b"content-length", str(length).encode()))
+        if self.notes is not None and self.notes.violations:
+            raw.append((VIOLATION_HEADER.lower().encode(), _header_value(self.told_violations())))
+        return {"type": "http.response.start", "status": status, "headers": raw}
+
+
+@lru_cache(maxsize=256)
+def _header_name(name: str) -> bytes:
+    return name.lower().encode("latin-1")
 
 
 def _header_value(value: str) -> bytes:
@@ -178,6 +241,9 @@ class Service:
         strict: a reply that breaks the document becomes a 500 that says how.
         body_bytes_max: larger request bodies are refused.
         scenarios: those that a client may wish for, by name.
+        is_simulated: it stands in for a service, so scenarios and clients may disturb its calls and the ledger speaks of its
+            clients. The control API does not.
+        retry_after_s: what every status call about an unfinished job advises; None: only where the document has the header.
 
     Raises:
         ValueError: the document and the functions of the API do not fit together.
@@ -193,8 +259,12 @@ class Service:
         strict: bool,
         body_bytes_max: int,
         scenarios: Mapping[str, Scenario] | None = None,
+        is_simulated: bool = True,
+        retry_after_s: int | None = None,
     ) -> None:
         self.api = api
+        self.is_simulated = is_simulated
+        self.retry_after_s = retry_after_s
         self.scenarios = scenarios or {}
         self.held: set[asyncio.Transport] = set()
         """Connections of calls that a fault holds back."""
@@ -214,7 +284,7 @@ class Service:
             middlewares=[
                 _Exceptions,
                 _Routing,
-                partial(_Faults, service=self),
+                *([partial(_Faults, service=self)] if is_simulated else []),
                 _Security,
                 partial(_Dispatch, service=self),
             ],
@@ -249,6 +319,7 @@ class Service:
         if len(path) > PATH_CHARACTERS_MAX:
             exchange.stage.catch_up()
             too_long = Problem(Kind.URI_TOO_LONG, f"the path is longer than {PATH_CHARACTERS_MAX} characters")
+            self.note(too_long, "", exchange)
             await exchange.answer(*_plainly(self.api.error(too_long, self.call(exchange)), too_long))
             return
         if path.endswith("/") and len(path) > len(self.base_path) + 1:
@@ -269,9 +340,10 @@ class Service:
             body=None,
             headers=exchange.headers,
             base_url=f"{exchange.origin}{exchange.prefix}{self.base_path}",
-            settings=stage.scenario.settings[self.api.name],
+            settings=stage.scenario.settings.get(self.api.name, _NO_SETTINGS),
             sampler=self.sampler,
             document=self.document,
+            world_name=stage.name,
         )
 
     def compile(self, schema: Any) -> Validator:
@@ -298,7 +370,7 @@ class Service:
             headers={"Allow": allowed},
         )
 
-    def _function(self, operation_id: str) -> Callable[[Call], Reply | Later]:
+    def _function(self, operation_id: str) -> Handler:
         return self.api.operations[operation_id].handler
 
     async def _nothing_here(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -318,7 +390,11 @@ class Service:
 
     async def _on_crash(self, request: ConnexionRequest, problem: Exception) -> ConnexionResponse:
         logger.error("%s %s crashed", request.scope["method"], request.scope["path"], exc_info=problem)
-        self.ledger.add(Line("server", self.api.name, "", "", f"crashed: {problem!r}"))
+        stage = request.scope[EXCHANGE].stage
+        crash = f"crashed: {problem!r}"
+        self.ledger.add(
+            Line("server", self.api.name, "", "", crash, stage.name, stage.world.now_ms, kind="crash")
+        )
         return await self.refuse(
             request.scope, Problem(Kind.INTERNAL, "understudy made a mistake; its log says more")
         )
@@ -327,8 +403,8 @@ class Service:
         """What an error handler answers."""
         operation_id = scope.get("extensions", {}).get(ROUTING_CONTEXT, {}).get("operation_id")
         endpoint = self.endpoints.get(operation_id or "")
-        self.note(problem, endpoint.id if endpoint else "")
         exchange: Exchange = scope[EXCHANGE]
+        self.note(problem, endpoint.id if endpoint else "", exchange)
         exchange.stage.catch_up()
         call = self.call(exchange, endpoint.id if endpoint else "")
         reply = self.api.error(problem, call)
@@ -336,17 +412,37 @@ class Service:
             status, headers, body = _plainly(reply, problem)
         else:
             status, headers, body = endpoint.render(reply, problem, call, "application/json")
-        headers |= {"Content-Length": str(len(body))} | exchange.stamp()
+        # What we have broken is said rather than what the client has.
+        headers = {**exchange.stamp(), **headers, "Content-Length": str(len(body))}
         return ConnexionResponse(
             status_code=status,
             headers={name: _header_value(value).decode("latin-1") for name, value in headers.items()},
             body=b"" if exchange.is_head else body,
         )
 
-    def note(self, refusal: Refusal, operation_id: str) -> None:
-        """Write a client's violation of the document into the ledger."""
-        if isinstance(refusal, Problem) and refusal.kind is not Kind.INTERNAL:
-            self.ledger.add(Line("client", self.api.name, operation_id, refusal.pointer, refusal.detail))
+    def note(self, refusal: Refusal, operation_id: str, exchange: Exchange) -> None:
+        """Write a client's violation of the document into the ledger.
+
+        A token that the scenario calls expired, foreign or unknown breaks no document; to send none does where one is wanted.
+        """
+        if not isinstance(refusal, Problem) or refusal.kind in _NO_VIOLATIONS or not self.is_simulated:
+            return
+        if refusal.kind is Kind.UNAUTHORIZED and exchange.headers.get("authorization"):
+            return
+        exchange.noted.violations += (refusal.detail,)
+        stage = exchange.stage
+        self.ledger.add(
+            Line(
+                "client",
+                self.api.name,
+                operation_id,
+                refusal.pointer,
+                refusal.detail,
+                stage.name,
+                stage.world.now_ms,
+                kind=refusal.kind.word,
+            )
+        )
 
 
 class Endpoint:
@@ -361,6 +457,7 @@ class Endpoint:
         self._api = service.api
         self._handler = operation.handler
         self._raw_body = operation.raw_body
+        self._body_bytes_max = operation.body_bytes_max or service.body_bytes_max
         self._rivals = service.paths.rivals_of(specified.path)
         raw = _raw_operation(service.document, specified.path, self.method)
         self._parameters = Parameters(raw["parameters"], service.compile)
@@ -368,6 +465,9 @@ class Endpoint:
         self.takes_body = self._body is not None
         self._replies = Replies(raw["responses"], service.compile)
         self._responses = raw["responses"]
+        self._advises = service.retry_after_s is not None or any(
+            self._has_retry_after(status) for status in raw["responses"] if str(status).startswith("2")
+        )
         self.statuses = tuple(raw["responses"])
         """As in the document: `404`, `4XX`, `default`."""
         self._reply_types = tuple(self._replies.media_types)
@@ -391,28 +491,99 @@ class Endpoint:
                 except ConnectionError:
                     return
             stage.catch_up()
-            reply = self._handler(call)
+            reply = self._change(call, exchange) if self.is_changing else self._handler(call)
+            if isinstance(reply, Stream):
+                await self._send_on(reply, exchange, receive)
+                return
             if isinstance(reply, Later):
-                answered = await _in_time(reply, stage, receive)
+                answered = await _in_time(reply, exchange, receive)
                 if answered is None:
                     return
                 reply = answered
-            if stage.world.counts_polls and self.role is Role.STATUS:
-                self._count_poll(scope["path_params"], stage.world)
+            elif not isinstance(reply, Reply):
+                reply = await reply
+            if self.role is Role.STATUS:
+                if stage.world.counts_polls:
+                    self._count_poll(scope["path_params"], stage.world)
+                if self._advises or stage.clock.mode.is_poll:
+                    self._advise(reply, scope["path_params"], stage)
         except (Problem, EngineError) as problem:
             refusal = problem
             stage.catch_up()
-            self._service.note(problem, self.id)
+            self._service.note(problem, self.id, exchange)
             reply = self._api.error(problem, call)
         if stage.world.told:
             self._service.on_told(stage)
         await exchange.answer(*self.render(reply, refusal, call, reply_type))
+
+    async def _send_on(self, stream: Stream, exchange: Exchange, receive: Receive) -> None:
+        """Send the pieces of a stream as they come, as long as the client is there."""
+        leaving: asyncio.Task[None] | None = None
+        held = self._service.held
+        transport = exchange.scope.get("extensions", {}).get(TRANSPORT)
+        try:
+            assert self._replies.has_type(200, stream.media_type), (
+                f"{self.id} declares no {stream.media_type}"
+            )
+            headers = {"Content-Type": stream.media_type, "Cache-Control": "no-store"}
+            await exchange.send(exchange.head(200, headers))
+            if not exchange.is_head:
+                leaving = asyncio.ensure_future(until_gone(receive))
+                leaving.add_done_callback(lambda _: stream.close())
+                async for piece in stream.pieces:
+                    # A client that does not read would keep a server that stops waiting.
+                    if transport is not None:
+                        held.add(transport)
+                    await exchange.send({"type": "http.response.body", "body": piece, "more_body": True})
+                    held.discard(transport)
+            await exchange.send({"type": "http.response.body"})
+        finally:
+            stream.close()
+            held.discard(transport)
+            if leaving is not None:
+                leaving.cancel()
+
+    def _change(self, call: Call, exchange: Exchange) -> Reply | Later | Stream | Awaitable[Reply]:
+        """Handle a call that may make jobs, and note which ones it made."""
+        world = exchange.stage.world
+        number = world.next_number
+        try:
+            return self._handler(call)
+        finally:
+            if world.next_number > number:
+                exchange.noted.jobs_made = world.next_number - number
+                exchange.noted.jobs = world.ids_from(number, JOBS_SHOWN_MAX)
 
     def _count_poll(self, path_params: Mapping[str, Any], world: World) -> None:
         """Tell the world of a status call that was answered; what the call was answered stays as it is."""
         job_id = self._api.job_id(path_params)
         if job_id is not None and world.job(self._api.name, job_id).waits_for_polls:
             world.apply(Poll(self._api.name, job_id))
+
+    def _advise(self, reply: Reply, path_params: Mapping[str, Any], stage: Stage) -> None:
+        """Say how long to wait before the next status call, as long as there is a reason for one."""
+        job_id = self._api.job_id(path_params)
+        if job_id is None:
+            return
+        if not _is_under_way(stage.world, self._api.name, job_id):
+            if stage.clock.mode.is_poll:
+                stage.settled(self._api.name, job_id)
+            return
+        seconds = self._service.retry_after_s
+        if seconds is None and self._has_retry_after(reply.status):
+            seconds = RETRY_AFTER_SECONDS
+        if stage.clock.mode.is_poll:
+            # The next call itself moves the clock, as far as this one would have advised to wait.
+            if seconds is not None:
+                stage.advertised(self._api.name, job_id, seconds * 1000)
+            seconds = 0
+        if seconds is not None:
+            reply.headers = {**reply.headers, RETRY_AFTER: str(seconds)}
+
+    def _has_retry_after(self, status: int | str) -> bool:
+        """Whether the document speaks of the header in answers with this status."""
+        response = self._responses.get(str(status), {})
+        return any(name.lower() == "retry-after" for name in response.get("headers", {}))
 
     def require_method(self, scope: Scope) -> None:
         """Refuse what routing took for a call of this operation and is none.
@@ -428,6 +599,12 @@ class Endpoint:
     def declares(self, status: int) -> bool:
         """Whether the document allows an answer with this status."""
         return not {str(status), f"{status // 100}XX", "default"}.isdisjoint(self.statuses)
+
+    def violation(
+        self, status: int, media_type: str | None, value: Any, headers: Mapping[str, str]
+    ) -> Violation | None:
+        """How an answer breaks the document; None when it does not. `value` is its JSON value or text, None for an empty body."""
+        return self._replies.violation(status, media_type, value, headers)
 
     def fits(self, reply: Reply, refusal: Refusal) -> bool:
         """Whether the document allows this refusal."""
@@ -502,7 +679,7 @@ class Endpoint:
         definition = self._body
         assert definition is not None
         headers = call.headers
-        body = await read_bytes(receive, headers.get("content-length"), self._service.body_bytes_max)
+        body = await read_bytes(receive, headers.get("content-length"), self._body_bytes_max)
         if self._raw_body:
             call.body = body
             return
@@ -567,11 +744,23 @@ class Endpoint:
         # What a codec carries is the JSON value, so that is what the document is asked about.
         checked_as = "application/json" if media_type in self._api.codecs else media_type
         violation = self._replies.violation(reply.status, checked_as, seen, headers)
-        if violation is not None and self._broken_part(reply.status, checked_as) not in violates:
-            text = f"{self.id} {reply.status} {violation.pointer or '(whole)'}: {violation.message}"
+        is_declared = False
+        if violation is not None:
+            is_declared = self._broken_part(reply.status, checked_as) in violates
             self._service.ledger.add(
-                Line("server", self._api.name, self.id, violation.pointer, violation.message)
+                Line(
+                    "server",
+                    self._api.name,
+                    self.id,
+                    violation.pointer,
+                    violation.message,
+                    world=call.world_name,
+                    at_ms=call.now_ms,
+                    is_declared=is_declared,
+                )
             )
+        if violation is not None and not is_declared:
+            text = f"{self.id} {reply.status} {violation.pointer or '(whole)'}: {violation.message}"
             logger.error("reply breaks the document: %s", text)
             headers[VIOLATION_HEADER] = text
             if self._service.strict:
@@ -700,7 +889,10 @@ class _Faults:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "http":
             exchange: Exchange = scope[EXCHANGE]
-            calls = exchange.stage.scenario.calls
+            stage = exchange.stage
+            if stage.clock.mode.is_poll:
+                self._poll(scope, stage)
+            calls = stage.scenario.calls
             if calls.rules or exchange.headers.steer:
                 endpoint = self._service.endpoints.get(scope["extensions"][ROUTING_CONTEXT]["operation_id"])
                 if endpoint is not None:
@@ -708,6 +900,19 @@ class _Faults:
                     if rules or exchange.headers.steer:
                         return disturb(self._service, endpoint, exchange, rules, scope, receive, self.app)
         return self.app(scope, receive, send)
+
+    def _poll(self, scope: Scope, stage: Stage) -> None:
+        """A status call moves a clock that lives by them, whatever the call is answered: who meets a 503 asks again."""
+        service = self._service
+        endpoint = service.endpoints.get(scope["extensions"][ROUTING_CONTEXT]["operation_id"])
+        if endpoint is not None and endpoint.role is Role.STATUS:
+            job_id = service.api.job_id(scope["path_params"])
+            if job_id is not None:
+                try:
+                    stage.catch_up().job(service.api.name, job_id)
+                except UnknownJob:
+                    return
+                stage.polled(service.api.name, job_id)
 
 
 class _Asking:
@@ -741,12 +946,22 @@ class _Security(SecurityMiddleware):
     api_cls = _SecurityAPI
 
 
+def _is_under_way(world: World, api: str, job_id: str) -> bool:
+    """Whether there is such a job, and more to come of it."""
+    try:
+        return not world.job(api, job_id).state.is_final
+    except UnknownJob:
+        return False
+
+
 def _nobody_is_told(stage: Stage) -> None:
     stage.world.told.clear()
 
 
-async def _in_time(later: Later, stage: Stage, receive: Receive) -> Reply | None:
+async def _in_time(later: Later, exchange: Exchange, receive: Receive) -> Reply | None:
     """The reply once it can be given; None when the client has gone away meanwhile."""
+    stage = exchange.stage
+    since_ms = stage.world.now_ms
     gone: asyncio.Task[None] | None = None
     try:
         while True:
@@ -756,6 +971,8 @@ async def _in_time(later: Later, stage: Stage, receive: Receive) -> Reply | None
             assert stage.world.now_ms < later.until_ms, "an answer must be given when its time is up"
             wait_seconds = stage.pass_time(later.until_ms)
             if wait_seconds:
+                if gone is None:
+                    exchange.wait_begins(since_ms)
                 gone = gone or asyncio.ensure_future(until_gone(receive))
                 done, _ = await asyncio.wait({gone}, timeout=wait_seconds)
                 if done:
@@ -763,6 +980,7 @@ async def _in_time(later: Later, stage: Stage, receive: Receive) -> Reply | None
                 stage.catch_up()
     finally:
         if gone is not None:
+            exchange.wait_ends()
             gone.cancel()
 
 
@@ -784,7 +1002,7 @@ def _security_handler(api: Api) -> type[AbstractSecurityHandler]:
             def verify(request: _Asking) -> Any:
                 exchange: Exchange = request.scope[EXCHANGE]
                 stage = exchange.stage
-                settings = stage.scenario.settings[api.name]
+                settings = stage.scenario.settings.get(api.name, _NO_SETTINGS)
                 world = stage.catch_up()
                 problem = api.authenticate(exchange.headers.get("authorization"), settings, world)
                 if problem is not None:
@@ -864,7 +1082,7 @@ def _parameters(
 
 def _found(document: Mapping[str, Any], node: Any) -> Any:
     """What a chain of references leads to."""
-    while isinstance(node, Mapping) and "$ref" in node:
+    while isinstance(node, dict) and "$ref" in node:
         target: Any = document
         for part in node["$ref"].removeprefix("#/").split("/"):
             target = target[part.replace("~1", "/").replace("~0", "~")]

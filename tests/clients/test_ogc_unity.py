@@ -18,6 +18,8 @@ import pytest
 
 from tests.running import serving
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).resolve().parent
 SCENARIO = """
 apis: {{ogc: {{flavour: {flavour}}}}}

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from simulator.apis.contract import Api
-from simulator.assemble import declared_in, load_apis, load_document, load_scenario
+from simulator.assemble import declared_in, load_apis, load_document, load_scenario, make_front
 from simulator.engine.job import State
 from simulator.engine.world import Limits
 from simulator.runtime.timesource import TimeMode, wall_clock
@@ -134,7 +134,8 @@ def front(name: str, *, seed: int, served: Collection[str] = APIS) -> Front:
         limits=Limits(),
         timesource=wall_clock,
     )
-    return Front(worlds, {one: _shared().front.services[one] for one in served})
+    services = {one: _shared().front.services[one] for one in served}
+    return make_front(worlds, services, _shared().ledger, lambda wanted: scenario(wanted))
 
 
 class Stage(Kit):

@@ -221,3 +221,23 @@ def test_a_file_that_is_no_yaml_is_one_problem(folder: Folder) -> None:
     assert [problem.split(": ")[0] for problem in folder.problems("extends: ./other.yaml")] == [
         "dir/other.yaml:1:8"
     ]
+
+
+def test_a_scenario_knows_the_texts_it_was_read_from_and_can_be_read_from_them(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    folder.write("inner/low", "extends: base\nworkers: {ica: 9}\n")
+    top = folder.write("top", "extends: [./inner/low.yaml, base]\napis: {ica: {page_size: 1}}\n")
+    files = {"base": tmp_path / "shipped" / "base.yaml"}
+    read = read_scenario(top, apis=APIS, shown_as="mine/top.yaml", find=files.get)
+    assert [shown for shown, _ in read.sources] == [
+        "mine/top.yaml",
+        "mine/inner/low.yaml",
+        "scenarios/base.yaml",
+    ]
+    assert dict(read.sources)["scenarios/base.yaml"] == BASE
+    again = read_scenario(
+        "mine/top.yaml", apis=APIS, name="top", shown_as="mine/top.yaml", texts=dict(read.sources)
+    )
+    assert again == read
+    inline = read_scenario("extends: base\n", apis=APIS, find=files.get)
+    assert read_scenario("inline", apis=APIS, shown_as="inline", texts=dict(inline.sources)) == inline

@@ -1005,6 +1005,7 @@ def conversation(name: str, seed: int, waited: list[float]) -> tuple[list[str], 
     return said, shape
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(shipped_scenarios()))
 def test_the_same_seed_gives_the_same_conversation_and_only_what_is_drawn_differs_by_seed(
     name: str, waited: list[float]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import yaml
 
 from simulator.apis.contract import Api, Call, Kind, Later, Problem, Refusal, Reply, Role, Upload, status_of
 from simulator.apis.sample import SchemaSampler
+from simulator.assemble import make_front, read_wish
 from simulator.engine.job import State
 from simulator.engine.rules import Rules
 from simulator.engine.world import Limits, World
@@ -181,6 +183,9 @@ class Bakery(Kit):
         document: dict[str, Any] | None = None,
         scenario: str = "jobs: [{script: [succeeded]}]\n",
         names: Iterable[str] = ("bakery",),
+        admin_token: str | None = None,
+        retry_after_s: int | None = None,
+        **limits: Any,
     ) -> None:
         self.ledger = Ledger()
         document = document or yaml.safe_load(DOCUMENT)
@@ -195,6 +200,7 @@ class Bakery(Kit):
                 ledger=self.ledger,
                 strict=strict,
                 body_bytes_max=body_bytes_max,
+                retry_after_s=retry_after_s,
             )
         worlds = Worlds(
             rules={name: service.api.rules for name, service in services.items()},
@@ -203,8 +209,16 @@ class Bakery(Kit):
             mode=TimeMode.parse(time),
             limits=Limits(),
             timesource=timesource,
+            **limits,
         )
-        self.front = Front(worlds, services)
+        self.front = make_front(
+            worlds,
+            services,
+            self.ledger,
+            partial(read_wish, shipped={}, apis={name: service.api for name, service in services.items()}),
+            strict=True,
+            admin_token=admin_token,
+        )
 
 
 class Wire:

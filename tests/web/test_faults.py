@@ -151,7 +151,8 @@ def test_each_declared_refusal_can_be_had_in_the_envelope_of_the_api(name: str) 
                     answer = kit.request(method.upper(), there, headers={"Prefer": f"code={status}"})
                     assert answer.status == int(status), (operation["operationId"], status, answer.text)
                     assert answer.headers["x-understudy-cause"] == f"Prefer code={status}"
-                    assert "x-understudy-violation" not in answer.headers
+                    # Such a bare call may break the document itself; the answer does not.
+                    assert answer.headers.get("x-understudy-violation", "client: ").startswith("client: ")
             assert kit.ledger.lines("server") == []
 
 
@@ -187,7 +188,8 @@ calls:
     )
     assert (third.status, third.json()) == (200, {"jobs": 7})
     assert kit.get("/ogc/jobs").status == 418
-    assert kit.ledger.total == 0
+    assert kit.ledger.lines() == []
+    assert [line.by for line in kit.ledger.lines(with_declared=True)] == ["server"] * 3
 
 
 def test_an_undeclared_break_of_the_document_is_ours() -> None:
@@ -711,7 +713,7 @@ def test_a_wish_that_cannot_be_had_is_a_400_in_the_envelope(
     assert hint in answer.text
     assert header in answer.text
     assert kit.world.count(service.name) == 0
-    assert kit.ledger.total == 0
+    assert kit.ledger.lines() == []
 
 
 @each_service

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from simulator.web.ledger import Ledger, Line
 
 
@@ -43,3 +45,26 @@ def test_a_list_of_lines_is_the_callers_own() -> None:
     ledger.add(line())
     ledger.lines().clear()
     assert len(ledger.lines()) == 1
+
+
+def test_each_world_keeps_its_own_lines_whatever_happens_in_others() -> None:
+    ledger = Ledger(limit=3, limit_of_world=2)
+    ledger.add(replace(line(0), world="quiet"))
+    for number in range(1, 6):
+        ledger.add(replace(line(number), world="noisy"))
+    assert [one.pointer for one in ledger.lines(world="quiet")] == ["/jobs/0"]
+    assert [one.pointer for one in ledger.lines(world="noisy")] == ["/jobs/4", "/jobs/5"]
+    assert (ledger.total, ledger.total_of("quiet"), ledger.total_of("noisy")) == (6, 1, 5)
+    ledger.forget("noisy")
+    ledger.forget("nobody")
+    assert (ledger.lines(world="noisy"), ledger.total_of("noisy"), ledger.total) == ([], 0, 6)
+    assert len(ledger.lines()) == 3
+
+
+def test_what_was_declared_is_shown_to_who_asks_for_it() -> None:
+    ledger = Ledger()
+    ledger.add(replace(line(1, by="server"), is_declared=True))
+    ledger.add(line(2, by="server"))
+    assert [one.pointer for one in ledger.lines("server")] == ["/jobs/2"]
+    assert [one.pointer for one in ledger.lines("server", with_declared=True)] == ["/jobs/1", "/jobs/2"]
+    assert ledger.total == 2

@@ -54,6 +54,7 @@ def test_the_index_lists_what_is_served_and_every_link_leads_there() -> None:
     assert (index["name"], index["version"]) == ("understudy", __version__)
     assert [api["name"] for api in index["apis"]] == list(API_MODULES)
     assert kit.get(path_of(index["health"])).status == 200
+    assert kit.get(path_of(index["control"])).headers["content-type"] == "text/html; charset=utf-8"
     for api in index["apis"]:
         assert api["title"]
         assert (
@@ -225,3 +226,9 @@ def test_the_way_to_swagger_ui_is_shown(path: str) -> None:
 def test_titles_are_text_in_the_page() -> None:
     page = Bakery().get("/bakery/ui/").text
     assert "<title>The &lt;Bakery&gt; – understudy</title>" in page
+
+
+def test_the_document_of_the_control_api_is_served_and_valid() -> None:
+    document = served().get("/__admin/openapi.json").json()
+    validate(document)
+    assert document["servers"] == [{"url": "/__admin"}]

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from simulator.web.server import listen, url_of
+from simulator.web.server import is_loopback, listen, url_of
 from tests.running import Running, serving
 
 
@@ -97,6 +97,37 @@ def test_each_job_is_claimed_by_one_worker_only() -> None:
         for worker in workers:
             worker.join()
     assert len(claimed) == len(set(claimed)) == 60
+
+
+@pytest.mark.parametrize(
+    ("host", "is_own"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.9.10", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("", False),
+        ("192.0.2.7", False),
+        ("2001:db8::1", False),
+        ("no-such-name.invalid", False),
+        ("a" * 300, False),
+        ("..", False),
+    ],
+)
+def test_only_what_leads_back_to_this_machine_is_loopback(host: str, is_own: bool) -> None:
+    assert is_loopback(host) is is_own
+
+
+def test_a_name_is_loopback_when_all_of_its_addresses_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"mine": ["127.0.0.1", "::1"], "theirs": ["127.0.0.1", "192.0.2.7"]}
+
+    def look_up(host: str, port: int, **more: object) -> list[object]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in found[host]]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    assert [is_loopback(host) for host in found] == [True, False]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

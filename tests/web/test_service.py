@@ -8,6 +8,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -17,13 +18,14 @@ import pytest
 import yaml
 
 from simulator.apis.contract import CHANGING, Call, Later, Reply, Role
+from simulator.apis.sample import SchemaSampler
 from simulator.assemble import API_MODULES
 from simulator.engine.command import Submit
 from simulator.engine.errors import LimitReached, UnknownJob
 from simulator.engine.job import State
 from simulator.engine.world import START_MS
 from simulator.runtime.timesource import wall_clock
-from simulator.web.service import PATH_CHARACTERS_MAX, RequestHeaders
+from simulator.web.service import PATH_CHARACTERS_MAX, RequestHeaders, Service
 from tests.kit import Answer, Kit
 from tests.web.made_up import DOCUMENT, Bakery, Wire
 
@@ -1186,3 +1188,196 @@ def test_request_headers_are_a_mapping_of_lower_case_names() -> None:
     assert len(headers) == 2
     assert dict(headers) == {"accept": "a, b", "x-name": "ä"}
     assert headers == {"accept": "a, b", "x-name": "ä"}
+
+
+# ---- how long to wait before the next status call ---------------------------------------------------------------
+
+SUBMIT = "/ogc/processes/echo/execution"
+
+
+def job_in(kit: Kit, world: str = "") -> str:
+    """The path of a new job."""
+    answer = kit.post(
+        f"{world}{SUBMIT}", json={"inputs": {"message": "x"}}, headers={"Prefer": "respond-async"}
+    )
+    return f"{world}/ogc/jobs/{answer.json()['jobID']}"
+
+
+HOUR = "jobs:\n  - script: [running: 1h, succeeded]\n"
+
+
+def test_an_hour_passes_in_720_polls_where_polls_move_the_clock() -> None:
+    kit = Kit(HOUR, apis=("ogc",), time="poll")
+    path = job_in(kit)
+    polls = 0
+    while (status := kit.get(path)).json()["status"] == "running":
+        polls += 1
+        assert status.headers["retry-after"] == "0"
+        assert polls < 1000
+    assert polls == 720
+    assert status.json()["finished"] == "2030-01-01T01:00:00.000Z"
+    assert "retry-after" not in status.headers
+
+
+def test_who_watches_ten_jobs_does_not_make_time_run_ten_times_as_fast() -> None:
+    kit = Kit(HOUR, apis=("ogc",), time="poll")
+    paths = [job_in(kit) for _ in range(10)]
+    for _ in range(13):
+        for path in paths:
+            kit.get(path)
+    assert kit.world.now_ms - kit.world.start_ms == 12 * 5_000
+
+
+def test_only_status_calls_about_jobs_move_the_clock() -> None:
+    kit = Kit(HOUR, apis=("ogc",), time="poll")
+    job_in(kit)
+    for _ in range(3):
+        kit.get("/ogc/jobs")
+        kit.get("/ogc/jobs/nobody")
+        kit.get("/ogc/processes")
+    assert kit.world.now_ms == kit.world.start_ms
+
+
+def test_a_poll_that_a_rule_answers_is_a_poll() -> None:
+    rules = "calls:\n  - {when: {role: status, call: 1..3}, answer: {status: 503}}\n"
+    kit = Kit(HOUR + rules, apis=("ogc",), time="poll")
+    path = job_in(kit)
+    assert [kit.get(path).status for _ in range(4)] == [503, 503, 503, 200]
+    assert kit.world.now_ms - kit.world.start_ms == 15_000
+
+
+def for_an_hour(scenario: str) -> str:
+    """This shipped scenario, with jobs that take long."""
+    return f"extends: {scenario}\njobs:\n  - script: [running: 1h, succeeded]\n"
+
+
+def polled(kit: Kit, count: int, image: str = "a") -> list[tuple[int, str | None, int]]:
+    """So many status calls about one new job: status, advised wait, and seconds of the world since its beginning."""
+    job = kit.post("/titan/v1/jobs", json={"jobs": [{"image": image}]}).json()["jobs"][0]
+    seen = []
+    for _ in range(count):
+        answer = kit.get(f"/titan/v1/job/{job['id']}")
+        seconds = (kit.world.now_ms - kit.world.start_ms) // 1000
+        seen.append((answer.status, answer.headers.get("retry-after"), seconds))
+    return seen
+
+
+def test_a_poll_moves_the_clock_by_the_wait_that_a_rule_advises_in_seconds() -> None:
+    kit = Kit(for_an_hour("retry-after-seconds"), apis=("titan",), time="poll", poll_step_ms=1000)
+    assert polled(kit, 5) == [(200, "0", 0), (503, "0", 1), (503, "0", 6), (200, "0", 11), (200, "0", 12)]
+
+
+def test_a_poll_moves_the_clock_to_the_date_that_a_rule_advises() -> None:
+    kit = Kit(for_an_hour("retry-after-date"), apis=("titan",), time="poll", poll_step_ms=1000)
+    past = "Fri, 31 Dec 1999 23:59:59 GMT"
+    # A date that has passed advises no wait, so it stays as the rule has it.
+    assert polled(kit, 4) == [(200, "0", 0), (503, past, 1), (503, "0", 2), (200, "0", 20)]
+
+
+def test_a_poll_waits_until_a_rate_limit_lets_calls_through_again() -> None:
+    kit = Kit(for_an_hour("poll-rate-limit"), apis=("titan",), time="poll", poll_step_ms=1000)
+    assert polled(kit, 7) == [(200, "0", second) for second in range(5)] + [(429, "0", 5), (200, "0", 10)]
+
+
+@pytest.mark.parametrize(
+    ("advised", "shown", "seconds"),
+    [
+        ("0", "0", 1),
+        ("soon", "soon", 1),
+        ("-5", "-5", 1),
+        ("1.5", "1.5", 1),
+        ("Tue, 01 Jan 2030 00:00:30", "Tue, 01 Jan 2030 00:00:30", 1),
+        ("Tue, 01 Jan 2030 00:00:30 +0000", "0", 30),
+        (" 7 ", "0", 7),
+        ("99999999999999999999", "0", 86_400),
+    ],
+)
+def test_only_a_wait_that_can_be_read_moves_the_clock(advised: str, shown: str, seconds: int) -> None:
+    rule = (
+        f'{{when: {{role: status, call: 1}}, answer: {{status: 503, headers: {{retry-after: "{advised}"}}}}}}'
+    )
+    kit = Kit(
+        f"{for_an_hour('titan-self-running')}calls: [{rule}]\n",
+        apis=("titan",),
+        time="poll",
+        poll_step_ms=1000,
+    )
+    (first, *_, last) = polled(kit, 2)
+    assert (first[1] or "").strip() == shown
+    assert last[2] == seconds
+
+
+@pytest.mark.parametrize("time", ["frozen", "real"])
+def test_a_rules_own_wait_stays_as_it_is_where_polls_move_nothing(time: str) -> None:
+    kit = Kit("retry-after-seconds", apis=("titan",), time=time)
+    assert [advised for _, advised, _ in polled(kit, 3)][1:] == ["5", "5"]
+
+
+def test_polls_of_a_job_that_has_ended_move_nothing() -> None:
+    kit = Kit("jobs:\n  - script: [running: 7s, succeeded]\n", apis=("ogc",), time="poll")
+    path = job_in(kit)
+    for _ in range(10):
+        kit.get(path)
+    # The poll that was shown the end was the third.
+    assert kit.world.now_ms - kit.world.start_ms == 10_000
+    other = job_in(kit)
+    for _ in range(3):
+        kit.get(path)
+        kit.get(other)
+    assert kit.world.now_ms - kit.world.start_ms == 20_000
+
+
+def test_polls_go_on_moving_time_while_a_client_is_not_shown_the_end() -> None:
+    hidden = "{when: {role: status}, fault: {stale: 20s}}"
+    kit = Kit(
+        f"jobs: [{{script: [running: 7s, succeeded]}}]\ncalls: [{hidden}]\n", apis=("ogc",), time="poll"
+    )
+    path = job_in(kit)
+    polls = 0
+    while kit.get(path).json().get("status") != "successful":
+        polls += 1
+        assert polls < 20
+    assert kit.world.now_ms - kit.world.start_ms == 30_000
+
+
+def test_polls_of_a_job_that_has_ended_move_time_as_far_as_a_rule_tells_them_to_wait() -> None:
+    limit = "{when: {role: status}, rate_limit: {calls: 2, per: 10s}}"
+    kit = Kit(f"jobs: [{{script: [succeeded]}}]\ncalls: [{limit}]\n", apis=("ogc",), time="poll")
+    path = job_in(kit)
+    seen = [(kit.get(path).status, (kit.world.now_ms - kit.world.start_ms) // 1000) for _ in range(4)]
+    assert seen == [(200, 0), (200, 0), (429, 0), (200, 10)]
+
+
+def test_the_wait_that_a_server_would_advise_is_the_step_of_the_clock() -> None:
+    kit = Kit(HOUR, apis=("ogc",), time="poll", retry_after_s=60)
+    path = job_in(kit)
+    for _ in range(3):
+        assert kit.get(path).headers["retry-after"] == "0"
+    assert kit.world.now_ms - kit.world.start_ms == 120_000
+
+
+def test_unfinished_jobs_advise_a_wait_where_somebody_has_set_one() -> None:
+    kit = Kit(HOUR, apis=("ogc",), retry_after_s=7)
+    path = job_in(kit)
+    assert kit.get(path).headers["retry-after"] == "7"
+    kit.advance("1h")
+    assert "retry-after" not in kit.get(path).headers
+    plain = Kit(HOUR, apis=("ogc",))
+    assert "retry-after" not in plain.get(job_in(plain)).headers
+
+
+def test_unfinished_jobs_advise_a_wait_where_the_document_has_the_header() -> None:
+    kit = Kit(HOUR, apis=("ogc",))
+    document = deepcopy(kit.front.services["ogc"].document)
+    described = document["paths"]["/jobs/{jobId}"]["get"]["responses"]["200"]
+    described.setdefault("headers", {})["Retry-After"] = {"schema": {"type": "string"}}
+    service = Service(
+        kit.front.services["ogc"].api,
+        document,
+        sampler=SchemaSampler(document),
+        ledger=kit.ledger,
+        strict=True,
+        body_bytes_max=1000,
+    )
+    kit.front.services["ogc"] = service
+    assert kit.get(job_in(kit)).headers["retry-after"] == "5"
