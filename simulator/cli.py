@@ -7,16 +7,29 @@ from __future__ import annotations
 
 import json
 import logging
+import secrets
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from simulator import __version__
+from simulator import __version__, cli_conform, cli_control, cli_replay, cli_report, cli_traps
+from simulator.cli_parts import (
+    TIME_MODES,
+    DurationType,
+    OriginType,
+    SecondsType,
+    TimeType,
+    fail,
+    format_option,
+    show,
+)
 from simulator.resources import GROUPS, resource_folder, scenario_group, shipped_scenarios
+from simulator.runtime.calls import CALL_BYTES_MAX, CALLS_MAX
 from simulator.runtime.timesource import TimeMode
+from simulator.runtime.worlds import IDLE_MS, POLL_STEP_MS, WORLDS_MAX
+from simulator.scenario.duration import format_duration
 from simulator.scenario.read import Problem, ScenarioError, check_scenario
 
 if TYPE_CHECKING:
@@ -24,27 +37,20 @@ if TYPE_CHECKING:
     from simulator.scenario.calls import Declared
     from simulator.web.front import Front
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 
-
-class _TimeType(click.ParamType[TimeMode]):
-    name = "real|frozen|<N>x"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> TimeMode:
-        if isinstance(value, TimeMode):
-            return value
-        try:
-            return TimeMode.parse(value)
-        except ValueError as problem:
-            self.fail(str(problem), param, ctx)
-
-
-def _format_option(command: Command) -> Command:
-    choice = click.Choice(["text", "json"])
-    return click.option("--format", "form", type=choice, default="text", show_default=True)(command)
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    commands=[
+        cli_control.world,
+        cli_control.clock,
+        cli_control.job,
+        cli_control.calls,
+        cli_conform.conform,
+        cli_replay.replay,
+        cli_report.report,
+        cli_traps.traps,
+    ],
+)
 @click.version_option(__version__, prog_name="understudy")
 def main() -> None:
     """A stand-in for HTTP services that run asynchronous jobs."""
@@ -94,11 +100,27 @@ def main() -> None:
 @click.option(
     "--time",
     "mode",
-    type=_TimeType(),
+    type=TimeType(),
+    metavar=TIME_MODES,
     default="real",
     show_default=True,
     envvar="UNDERSTUDY_TIME",
-    help="How virtual time passes.",
+    help="How virtual time passes: by itself, not at all, or moved by the clients' own status calls (poll).",
+)
+@click.option(
+    "--poll-step",
+    type=DurationType(least_ms=1),
+    default=format_duration(POLL_STEP_MS),
+    show_default=True,
+    envvar="UNDERSTUDY_POLL_STEP",
+    help="How far a status call moves a clock of --time poll, unless the client was told to wait.",
+)
+@click.option(
+    "--retry-after",
+    type=SecondsType(),
+    default=None,
+    envvar="UNDERSTUDY_RETRY_AFTER",
+    help="What every status call about an unfinished job advises.  [default: only where the document has the header]",
 )
 @click.option(
     "--strict",
@@ -130,6 +152,51 @@ def main() -> None:
     help="Most things an API keeps beside the jobs of a world: definitions, tokens seen.",
 )
 @click.option(
+    "--max-worlds",
+    type=click.IntRange(1),
+    default=WORLDS_MAX,
+    show_default=True,
+    envvar="UNDERSTUDY_MAX_WORLDS",
+    help="Most worlds at once, the world `default` included.",
+)
+@click.option(
+    "--world-idle",
+    type=DurationType(least_ms=1),
+    default=format_duration(IDLE_MS),
+    show_default=True,
+    envvar="UNDERSTUDY_WORLD_IDLE",
+    help="A world that nobody has used for so long makes room when another one is made.",
+)
+@click.option(
+    "--max-calls",
+    type=click.IntRange(0),
+    default=CALLS_MAX,
+    show_default=True,
+    envvar="UNDERSTUDY_MAX_CALLS",
+    help="Most calls kept in the log of a world, the latest; 0 keeps none.",
+)
+@click.option(
+    "--max-call-bytes",
+    type=click.IntRange(1),
+    default=CALL_BYTES_MAX,
+    envvar="UNDERSTUDY_MAX_CALL_BYTES",
+    help="Most bytes that the call logs of all worlds keep together.  [default: 256 MiB]",
+)
+@click.option(
+    "--admin-token",
+    default=None,
+    envvar="UNDERSTUDY_ADMIN_TOKEN",
+    metavar="TOKEN",
+    help="Who uses the control API must bring it.  [default: none on this machine alone, else one that is made and shown]",
+)
+@click.option(
+    "--cors",
+    type=OriginType(),
+    multiple=True,
+    envvar="UNDERSTUDY_CORS",
+    help="Pages from there, such as http://localhost:3000, may call everything; may be given several times.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="warning",
@@ -144,10 +211,18 @@ def serve(
     watch: bool,
     seed: int,
     mode: TimeMode,
+    poll_step: int,
+    retry_after: int | None,
     strict: bool,
     max_body: int | None,
     max_jobs: int,
     max_kept: int,
+    max_worlds: int,
+    world_idle: int,
+    max_calls: int,
+    max_call_bytes: int,
+    admin_token: str | None,
+    cors: tuple[str, ...],
     log_level: str,
 ) -> None:
     """Serve some APIs, or all; one alone is served at its bare documented path as well.
@@ -161,6 +236,7 @@ def serve(
     logging.basicConfig(
         level=log_level.upper(), stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
     )
+    token, is_made = _admin_token(admin_token, is_open=not server.is_loopback(host))
     settings = Settings(
         apis=apis,
         scenario=scenario,
@@ -169,17 +245,25 @@ def serve(
         strict=strict,
         body_bytes_max=max_body,
         limits=Limits(jobs=max_jobs, kept=max_kept),
+        admin_token=token,
+        retry_after_s=retry_after,
+        worlds_max=max_worlds,
+        worlds_idle_ms=world_idle,
+        poll_step_ms=poll_step,
+        calls_max=max_calls,
+        call_bytes_max=max_call_bytes,
+        cors=cors,
     )
     try:
         front = assemble(settings)
     except UsageError as problem:
-        _fail(str(problem))
+        fail(str(problem))
     except ScenarioError as problem:
-        _fail("\n".join(map(str, problem.problems)))
+        fail("\n".join(map(str, problem.problems)))
     try:
         bound = server.listen(host, port)
     except OSError as problem:
-        _fail(f"cannot listen on {host}:{port}: {problem.strerror or problem}; choose another with --port")
+        fail(f"cannot listen on {host}:{port}: {problem.strerror or problem}; choose another with --port")
     url = server.url_of(bound)
 
     def ready() -> None:
@@ -194,10 +278,33 @@ def serve(
         click.echo(
             f"  scenario {stage.scenario.name}, seed {seed}, time {mode}; Swagger UI at {url}/", err=True
         )
+        if is_made:
+            click.echo(f"  admin token {token}", err=True)
+            click.echo(
+                "  other machines may reach this server, so its control API wants this token as Authorization: Bearer;"
+                " choose one with --admin-token",
+                err=True,
+            )
         if watch:
             _watch(scenario, front)
 
     server.run(front, bound, ready)
+
+
+def _admin_token(given: str | None, *, is_open: bool) -> tuple[str | None, bool]:
+    """What users of the control API must bring, and whether it was made here and nobody knows it yet.
+
+    Args:
+        is_open: other machines may reach the server, so that it must not be without one.
+    """
+    if given is None:
+        return (secrets.token_urlsafe(24), True) if is_open else (None, False)
+    token = given.strip()
+    if not token or not token.isprintable():
+        fail(
+            "the admin token is empty or holds characters that cannot be sent; leave --admin-token out to have none or a made one"
+        )
+    return token, False
 
 
 def _watch(scenario: str, front: Front) -> None:
@@ -229,7 +336,7 @@ def _watch(scenario: str, front: Front) -> None:
     metavar="JOB-OR-CALL",
     help="Say which rule of one file takes such a job (api=ica,request.name=x) or call (api=ica,role=status,call=2).",
 )
-@_format_option
+@format_option
 def check(paths: tuple[Path, ...], explain: str | None, form: str) -> None:
     """Check scenario files, or folders of them; without a path all shipped scenarios and documents.
 
@@ -283,12 +390,12 @@ def _explain(paths: tuple[Path, ...], written: str, declared: Declared, form: st
     from simulator.scenario.explain import Imagined, Unclear, explain
 
     if len(paths) != 1:
-        _fail("--explain is about one file: understudy check FILE --explain api=ica,request.name=nightly-7")
+        fail("--explain is about one file: understudy check FILE --explain api=ica,request.name=nightly-7")
     try:
         scenario = load_scenario(str(paths[0]), load_apis(), declared)
         lines = explain(scenario, Imagined.parse(written), declared)
     except (UsageError, Unclear) as problem:
-        _fail(str(problem))
+        fail(str(problem))
     except ScenarioError as problem:
         click.echo(str(problem))
         sys.exit(1)
@@ -303,9 +410,9 @@ def _files_in(paths: tuple[Path, ...]) -> list[Path]:
         elif path.is_file():
             files.append(path)
         else:
-            _fail(f"there is no file or folder {path}")
+            fail(f"there is no file or folder {path}")
     if not files:
-        _fail(f"there is no .yaml file in {', '.join(map(str, paths))}")
+        fail(f"there is no .yaml file in {', '.join(map(str, paths))}")
     return files
 
 
@@ -337,7 +444,7 @@ def list_() -> None:
 
 
 @list_.command("apis")
-@_format_option
+@format_option
 def list_apis(form: str) -> None:
     """The simulated APIs, where they are served, and their documents."""
     from simulator.assemble import load_apis, load_document
@@ -354,12 +461,12 @@ def list_apis(form: str) -> None:
                 "document": str(resource_folder("openapi") / api.document),
             }
         )
-    _show(rows, form)
+    show(rows, form)
 
 
 @list_.command("operations")
 @click.argument("apis", nargs=-1, metavar="[API]...")
-@_format_option
+@format_option
 def list_operations(apis: tuple[str, ...], form: str) -> None:
     """Every operation with its role: what it does to jobs."""
     from simulator.assemble import load_document
@@ -380,11 +487,11 @@ def list_operations(apis: tuple[str, ...], form: str) -> None:
                             "path": path,
                         }
                     )
-    _show(rows, form)
+    show(rows, form)
 
 
 @list_.command("scenarios")
-@_format_option
+@format_option
 def list_scenarios(form: str) -> None:
     """The shipped scenarios, those about the same thing together."""
     from simulator.assemble import load_apis, load_scenario
@@ -396,11 +503,11 @@ def list_scenarios(form: str) -> None:
         description = load_scenario(name, apis).description.strip()
         group = scenario_group(name)
         rows.append({"name": name, "group": group, "description": description, "file": str(shipped[name])})
-    _show(rows, form, hidden=("file",))
+    show(rows, form, hidden=("file",))
 
 
 @list_.command("faults")
-@_format_option
+@format_option
 def list_faults(form: str) -> None:
     """What `fault:` may say in a scenario, and when it strikes: before, after or instead of the command."""
     from simulator.scenario.calls import FAULTS
@@ -414,12 +521,12 @@ def list_faults(form: str) -> None:
         }
         for fault in FAULTS.values()
     ]
-    _show(rows, form)
+    show(rows, form)
 
 
 @list_.command("settings")
 @click.argument("apis", nargs=-1, metavar="[API]...")
-@_format_option
+@format_option
 def list_settings(apis: tuple[str, ...], form: str) -> None:
     """What a scenario may set under `apis:`, per API."""
     wanted = _apis_named(apis)
@@ -435,8 +542,8 @@ def list_settings(apis: tuple[str, ...], form: str) -> None:
         for setting_name, setting in api.settings.items()
     ]
     if not rows:
-        _fail(f"{' and '.join(wanted)}: nothing to set")
-    _show(rows, form)
+        fail(f"{' and '.join(wanted)}: nothing to set")
+    show(rows, form)
 
 
 @main.command()
@@ -452,7 +559,7 @@ def list_settings(apis: tuple[str, ...], form: str) -> None:
     envvar="UNDERSTUDY_SEED",
     help="Every id and every drawn value follows from it.",
 )
-@_format_option
+@format_option
 def timeline(scenario: str, wanted: tuple[str, ...], seed: int, form: str) -> None:
     """Show what will happen to a job under a scenario, per API, without a server.
 
@@ -491,9 +598,9 @@ def timeline(scenario: str, wanted: tuple[str, ...], seed: int, form: str) -> No
             ]
         told = timelines(scenario, list(apis), seed=seed, notes=notes)
     except (UsageError, CannotTell) as problem:
-        _fail(str(problem))
+        fail(str(problem))
     except ScenarioError as problem:
-        _fail("\n".join(map(str, problem.problems)))
+        fail("\n".join(map(str, problem.problems)))
     click.echo(as_json(told) if form == "json" else as_text(told))
 
 
@@ -527,23 +634,4 @@ def _apis_named(names: tuple[str, ...]) -> dict[str, Api]:
     try:
         return load_apis(names)
     except UsageError as problem:
-        _fail(str(problem))
-
-
-def _show(rows: list[dict[str, Any]], form: str, hidden: tuple[str, ...] = ()) -> None:
-    """Print rows as JSON, or as a table of plain text that fits into a pipe."""
-    if form == "json":
-        click.echo(json.dumps(rows, indent=2))
-        return
-    columns = [name for name in rows[0] if name not in hidden]
-    table = [[name.upper() for name in columns]]
-    table += [[" ".join(str(row[name]).split()) for name in columns] for row in rows]
-    widths = [max(len(line[place]) for line in table) for place in range(len(columns))]
-    for line in table:
-        click.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
-
-
-def _fail(message: str) -> NoReturn:
-    """Say what is wrong and leave with exit code 2."""
-    click.echo(f"understudy: {message}", err=True)
-    sys.exit(2)
+        fail(str(problem))

@@ -8,8 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
+from email.message import Message
 from pathlib import Path
-from urllib.request import urlopen
+from time import sleep
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 from click.testing import CliRunner, Result
@@ -252,10 +256,98 @@ def test_serve_takes_its_options_from_the_environment() -> None:
     assert (health["time"]["mode"], health["seed"], health["scenario"]) == ("60x", 42, "slow")
 
 
+def answer(url: str, path: str, *, method: str = "GET", token: str | None = None) -> tuple[int, Any, Message]:
+    """Status, JSON and headers of a call of the control API or of titan."""
+    headers = {"Content-Type": "application/json"}
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
+    data = b'{"jobs": [{"image": "acme/resize:3"}]}' if method == "POST" else None
+    request = Request(f"{url}{path}", data=data, headers=headers, method=method)
+    try:
+        with urlopen(request, timeout=5) as response:
+            return response.status, json.load(response), response.headers
+    except HTTPError as refused:
+        with refused:
+            return refused.code, json.load(refused), refused.headers
+
+
+def test_serve_takes_the_limits_of_worlds_and_call_logs_from_the_environment() -> None:
+    limits = {
+        "UNDERSTUDY_MAX_WORLDS": "2",
+        "UNDERSTUDY_MAX_CALLS": "1",
+        "UNDERSTUDY_MAX_CALL_BYTES": "100000",
+    }
+    with serving("titan", "--time", "frozen", env={**limits, "UNDERSTUDY_WORLD_IDLE": "1d"}) as running:
+        for name, status in (("one", 200), ("two", 503)):
+            found, body, _ = answer(running.url, f"/worlds/{name}/titan/v1/jobs")
+            assert found == status
+        assert "the limit of 2 worlds is reached" in body["detail"]
+        for _ in range(3):
+            answer(running.url, "/v1/jobs")
+        _, body, _ = answer(running.url, "/__admin/worlds/default/calls")
+        assert [call["number"] for call in body["calls"]] == [3]
+
+
+def test_no_call_is_kept_where_none_shall_be_and_idle_worlds_make_room() -> None:
+    arguments = ("--max-calls", "0", "--max-worlds", "2", "--world-idle", "1ms", "--time", "frozen")
+    with serving("titan", *arguments) as running:
+        for name in ("one", "two"):
+            assert answer(running.url, f"/worlds/{name}/titan/v1/jobs")[0] == 200
+            sleep(0.05)  # Longer than a world may be idle.
+        _, body, _ = answer(running.url, "/__admin/worlds")
+        assert [(world["name"], world["calls"]) for world in body["worlds"]] == [("default", 0), ("two", 0)]
+
+
+def test_polls_move_the_clock_by_the_step_unless_they_are_told_to_wait() -> None:
+    for more, moved in (
+        ((), "00:00:02"),
+        (("--retry-after", "7"), "00:00:07"),
+        (("--retry-after", "1m"), "00:01:00"),
+    ):
+        with serving("titan", "--time", "poll", "--poll-step", "2s", *more) as running:
+            _, body, _ = answer(running.url, "/v1/jobs", method="POST")
+            for _ in range(2):
+                answer(running.url, f"/v1/job/{body['jobs'][0]['id']}")
+            _, clock, _ = answer(running.url, "/__admin/worlds/default/clock")
+            assert clock["now"] == f"2030-01-01T{moved}.000Z"
+
+
+def test_the_control_api_wants_the_token_that_the_server_was_given() -> None:
+    with serving("titan", env={"UNDERSTUDY_ADMIN_TOKEN": "open sesame"}) as running:
+        assert answer(running.url, "/__admin/worlds")[0] == 401
+        assert answer(running.url, "/__admin/worlds", token="open sesame")[0] == 200
+        _, errors = running.stop()
+    assert "sesame" not in errors
+
+
+def test_a_server_that_other_machines_reach_makes_a_token_and_shows_it_once() -> None:
+    with serving("titan", "--host", "0.0.0.0") as running:
+        assert answer(running.url, "/__admin/worlds")[0] == 401
+        assert answer(running.url, "/v1/jobs")[0] == 200
+        assert running.process.stderr is not None
+        lines = iter(running.process.stderr.readline, "")
+        token = next(line for line in lines if line.startswith("  admin token ")).split()[-1]
+        assert "its control API wants this token" in next(lines)
+        assert len(token) == 32
+        assert answer(running.url, "/__admin/worlds", token=token)[0] == 200
+        _, errors = running.stop()
+    assert token not in errors
+
+
+def test_pages_of_an_origin_that_is_named_may_call() -> None:
+    with serving("titan", "--cors", "http://localhost:3000") as running:
+        for origin, allowed in (
+            ("http://localhost:3000", "http://localhost:3000"),
+            ("http://evil.example", None),
+        ):
+            with urlopen(
+                Request(f"{running.url}/v1/jobs", headers={"Origin": origin}), timeout=5
+            ) as response:
+                assert response.headers["Access-Control-Allow-Origin"] == allowed
+
+
 def test_time_runs_sixty_times_as_fast_when_asked() -> None:
     with serving("--time", "60x", "titan", "--scenario", "titan-self-running") as running:
-        from urllib.request import Request
-
         body = json.dumps({"jobs": [{"image": "acme/resize:3"}]}).encode()
         headers = {"Content-Type": "application/json"}
         with urlopen(Request(f"{running.url}/v1/jobs", data=body, headers=headers), timeout=5) as response:
@@ -275,8 +367,16 @@ def test_time_runs_sixty_times_as_fast_when_asked() -> None:
     [
         (["serve", "tital"], "there is no API 'tital'"),
         (["serve", "--scenario", "hapy"], "there is no scenario 'hapy'"),
-        (["serve", "--time", "backwards"], "write real, frozen or a factor such as 60x"),
+        (["serve", "--time", "backwards"], "write real, frozen, poll or a factor such as 60x"),
         (["serve", "--port", "99999"], "99999"),
+        (["serve", "--poll-step", "0s"], "'0s' is too short"),
+        (["serve", "--world-idle", "soon"], "'soon' is not a duration; write it like 250ms, 2s"),
+        (["serve", "--retry-after", "1500ms"], "'1500ms' is no number of whole seconds"),
+        (["serve", "--max-worlds", "0"], "0 is not in the range x>=1"),
+        (["serve", "--max-calls", "-1"], "-1 is not in the range x>=0"),
+        (["serve", "--cors", "http://localhost:3000/"], "write it like http://localhost:3000"),
+        (["serve", "--admin-token", ""], "the admin token is empty"),
+        (["serve", "--admin-token", "a\nb"], "the admin token is empty or holds characters"),
         (["timeline", "hapy"], "there is no scenario 'hapy'"),
         (["timeline", "happy", "--api", "tital"], "there is no API 'tital'"),
         (["timeline"], "Missing argument"),
@@ -315,3 +415,14 @@ def test_the_module_is_the_command() -> None:
         env=os.environ,
     )
     assert done.stdout.startswith("understudy, version ")
+
+
+def test_help_loads_nothing_that_only_a_server_or_a_client_needs() -> None:
+    heavy = "{'asyncio', 'connexion', 'faker', 'flask', 'httpx', 'jsonschema_rs', 'rich', 'uvicorn', 'yaml'}"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import simulator.cli, sys; print(*sorted({heavy} & set(sys.modules)))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["yaml"]

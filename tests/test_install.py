@@ -17,6 +17,8 @@ from simulator.assemble import API_MODULES
 from tests.running import READY, serving
 from tests.test_readme import ROOT, RUN
 
+pytestmark = pytest.mark.slow
+
 SOURCES = ["simulator", "openapi", "scenarios", "pyproject.toml", "README.md", "LICENSE"]
 
 

@@ -12,8 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from simulator.assemble import API_MODULES, load_apis, load_document
+from simulator.assemble import (
+    API_MODULES,
+    Settings,
+    assemble,
+    load_apis,
+    load_control_document,
+    load_document,
+)
 from simulator.engine.job import State
+from simulator.web.service import METHODS
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "simulator"
@@ -26,14 +34,37 @@ MAY_IMPORT = {
     "runtime": {"runtime", "scenario", "journal", "engine"},
     "apis": {"apis", "scenario", "engine"},
     "web": {"web", "apis", "runtime", "scenario", "engine", "__init__"},
+    "capsule": {"capsule", "web", "apis", "runtime", "scenario", "engine", "__init__"},
     "resources": set(),
-    "assemble": {"web", "apis", "runtime", "scenario", "journal", "engine", "resources"},
+    "assemble": {"capsule", "web", "apis", "runtime", "scenario", "journal", "engine", "resources"},
     "demo": set(),
     "timeline": {"assemble", "web", "apis", "runtime", "scenario", "engine"},
     "cli": {
         *("assemble", "web", "apis", "runtime", "scenario", "engine", "resources"),
-        *("demo", "timeline", "__init__"),
+        *(
+            "demo",
+            "timeline",
+            "__init__",
+            "cli_conform",
+            "cli_control",
+            "cli_parts",
+            "cli_replay",
+            "cli_report",
+            "cli_traps",
+        ),
     },
+    "cli_control": {"cli_parts", "control_client", "runtime", "scenario", "engine", "resources"},
+    "cli_parts": {"runtime", "scenario"},
+    "cli_replay": {"cli_parts", "assemble", "capsule", "web", "scenario", "__init__"},
+    "control_client": set(),
+    "cli_conform": {"cli_parts", "conform", "assemble", "scenario", "__init__"},
+    "cli_report": {"cli_parts", "report"},
+    "cli_traps": {"cli_parts", "traps", "assemble", "runtime", "scenario"},
+    "conform": {"assemble", "web", "runtime", "scenario"},
+    "traps": {"assemble", "web", "apis", "runtime", "resources", "testing"},
+    "pytest_plugin": {"testing", "control_client"},
+    "testing": {"testing", "report", "control_client", "assemble", "web", "apis", "scenario"},
+    "report": {"report", "assemble", "apis", "scenario", "engine", "resources", "__init__"},
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -161,6 +192,20 @@ def test_each_document_and_its_functions_fit_together(name: str) -> None:
     assert documented == set(api.operations)
     assert set(api.words) == set(State), "words must be total over State"
     assert set(api.rules.cancel) == set(State), "the cancel table must be total over State"
+
+
+def test_the_control_document_and_its_functions_fit_together() -> None:
+    control = assemble(Settings(apis=("ogc",))).control
+    assert control is not None
+    documented = {
+        operation["operationId"]
+        for item in load_control_document()["paths"].values()
+        for method, operation in item.items()
+        if method in METHODS
+    }
+    assert documented == set(control.api.operations)
+    assert control.api.name not in {*API_MODULES, *load_apis()}, "the control API simulates nothing"
+    assert not control.is_simulated
 
 
 def test_the_readme_names_every_command_and_api() -> None:

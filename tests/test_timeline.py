@@ -36,6 +36,7 @@ def test_every_api_is_told_from_its_submit_to_the_end(api: str) -> None:
     assert told.status.startswith(f"GET /{api}/")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(shipped_scenarios()))
 def test_every_shipped_scenario_can_be_told_for_every_api(name: str) -> None:
     for told in timelines(name, API_MODULES):
