@@ -23,7 +23,7 @@ from simulator.report.model import Run, Tested, write_run
 from simulator.resources import shipped_scenarios
 from simulator.scenario.calls import FAULTS
 from simulator.testing import server
-from tests.running import serving
+from tests.running import pytest_in, serving
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -134,28 +134,9 @@ def test_the_tests_of_a_client_pass_as_they_are_shown(tmp_path: Path) -> None:
     (text,) = (text for kind, text in BLOCKS if kind == "python" and "pytest" in text)
     (tmp_path / "test_shown.py").write_text(text)
     shutil.copytree(ROOT / "tests" / "sample_client" / "acme_runs", tmp_path / "acme_runs")
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "-p",
-            "no:schemathesis",
-            "-c",
-            os.devnull,
-            "--rootdir",
-            ".",
-        ],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 passed" in done.stdout
+    code, output = pytest_in(tmp_path)
+    assert code == 0, output
+    assert "2 passed" in output
 
 
 def test_the_block_without_pytest_runs(capsys: pytest.CaptureFixture[str]) -> None:

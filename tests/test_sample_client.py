@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
+from tests.running import pytest_in
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "tests" / "sample_client"
@@ -70,36 +69,10 @@ BUGS = {
 }
 
 
-def suite(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the tests of the client in this folder, as its team would."""
-    return subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "-p",
-            "no:schemathesis",
-            "-c",
-            os.devnull,
-            "--rootdir",
-            ".",
-            *arguments,
-        ],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-
-
 def test_the_client_passes_its_own_tests() -> None:
-    done = suite(SAMPLE)
-    assert done.returncode == 0, done.stdout
-    assert "8 passed" in done.stdout
+    code, output = pytest_in(SAMPLE)
+    assert code == 0, output
+    assert "8 passed" in output
 
 
 @pytest.mark.slow
@@ -111,7 +84,7 @@ def test_a_bug_is_found_and_named(name: str, tmp_path: Path) -> None:
     source = module.read_text()
     assert source.count(bug.right) == 1
     module.write_text(source.replace(bug.right, bug.wrong))
-    done = suite(tmp_path / "client", "-k", bug.found_by)
-    assert done.returncode == 1, done.stdout
-    assert bug.told in done.stdout
-    assert "to see it again: understudy replay" in done.stdout
+    code, output = pytest_in(tmp_path / "client", "-k", bug.found_by)
+    assert code == 1, output
+    assert bug.told in output
+    assert "to see it again: understudy replay" in output
