@@ -504,7 +504,7 @@ class Worlds:
             seed=seed,
             rules=self.rules,
             playbook=scenario,
-            start_ms=clock.now_ms(),
+            start_ms=clock.now_ms() if start_ms is None else start_ms,
             limits=self.limits,
             journal=journal,
         )

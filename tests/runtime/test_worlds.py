@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import pytest
@@ -647,6 +648,12 @@ def test_time_that_a_call_moves_is_no_action() -> None:
 def test_a_world_can_begin_at_any_time() -> None:
     stage, _ = worlds_at(60).create("mine", start_ms=START_MS + 5)
     assert (stage.world.start_ms, stage.catch_up().now_ms) == (START_MS + 5, START_MS + 5)
+
+
+def test_a_world_begins_exactly_then_however_long_it_takes_to_make_it() -> None:
+    wall = count(START_MS)
+    stage, _ = worlds_at(1, lambda: next(wall)).create("mine", start_ms=5_000)
+    assert stage.world.start_ms == 5_000
 
 
 def test_a_world_that_was_made_elsewhere_takes_the_place_of_another() -> None:
