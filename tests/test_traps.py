@@ -200,6 +200,7 @@ def test_what_the_server_saw_counts_more_than_a_good_exit_code() -> None:
 # ---- clients in traps -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_good_client_survives(tmp_path: Path) -> None:
     names = ("fault-bad-gateway", "fault-connection-reset", "fails-halfway", "never-finishes", "submit-*")
     result = run("--api", "ica", "--jobs", "2", *chosen(*names), "--", *script(tmp_path, GOOD))
@@ -208,6 +209,7 @@ def test_a_good_client_survives(tmp_path: Path) -> None:
     assert "baseline: passed" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_careless_client_is_caught_each_time_in_its_own_way(tmp_path: Path) -> None:
     names = ("fault-bad-gateway", "fails-halfway", "never-finishes", "submit-response-lost")
     client = script(tmp_path, CARELESS)
@@ -236,6 +238,7 @@ def test_a_careless_client_is_caught_each_time_in_its_own_way(tmp_path: Path) ->
     }
 
 
+@pytest.mark.slow
 def test_who_comes_back_too_early_is_caught_although_it_got_through(tmp_path: Path) -> None:
     result = run("--api", "ica", *chosen("submit-unavailable"), "--", *script(tmp_path, CARELESS))
     assert result.exit_code == 1

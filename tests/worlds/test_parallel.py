@@ -90,6 +90,7 @@ def fresh_server() -> Callable[[], Front]:
     return fresh
 
 
+@pytest.mark.slow
 def test_each_of_two_hundred_worlds_tells_the_story_that_it_tells_alone(
     crowd: tuple[str, list[Story]], fresh_server: Callable[[], Front]
 ) -> None:
