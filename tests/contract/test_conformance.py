@@ -1,7 +1,7 @@
 """Schemathesis proves that the server keeps to its documents: all four phases, all checks, by way of `simulator.conform`.
 
-The short form belongs to the test command; `UNDERSTUDY_CONFORMANCE=long` tries many more cases per operation, every link of
-every document, and each request body in each media type. What may be otherwise than the checks expect stands, with its reason,
+The short form belongs to the test command; `UNDERSTUDY_CONFORMANCE=long` tries more cases per operation, each scenario
+with two APIs, and each request body in each media type. What may be otherwise than the checks expect stands, with its reason,
 in `simulator/conformance.toml`.
 """
 
@@ -138,12 +138,10 @@ def test_from_every_api_a_new_job_leads_to_its_status_to_its_result_and_to_its_e
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_links_of_a_document_can_be_followed(name: str) -> None:
-    """Those that lead on from the first operations which have any; of a single one in the short form."""
-    missed = []
-    for source, links in [*by_operation_id(name).items()][: 4 if IS_LONG else 1]:
-        wanted = {link for link, _ in links}
-        missed += sorted(wanted - follow(name, source, wanted).followed.keys())
-    assert missed == []
+    """All that lead on from the first operation which has any; random stories come along the others as it happens."""
+    source, links = next(iter(by_operation_id(name).items()))
+    wanted = {link for link, _ in links}
+    assert sorted(wanted - follow(name, source, wanted).followed.keys()) == []
 
 
 def follow(name: str, source: str, wanted: set[str]) -> Result:
