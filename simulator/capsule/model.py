@@ -19,7 +19,7 @@ import yaml
 from simulator.apis.contract import iso
 from simulator.engine.job import Failure, State
 from simulator.runtime.timesource import TimeMode
-from simulator.runtime.worlds import require_name
+from simulator.runtime.worlds import BadName, require_name
 
 FORMAT = 1
 """The number of the format that is written; others are refused."""
@@ -505,9 +505,7 @@ def _capsule(top: _At) -> Capsule:
     name = top.member("world")
     try:
         require_name(name.text())
-    except Exception as problem:
-        if isinstance(problem, _Wrong):
-            raise
+    except BadName as problem:
         raise name.wrong(str(problem)) from None
     scripts = tuple(_script(one) for one in top.member("scenarios").items())
     if not scripts:
