@@ -1,10 +1,12 @@
-"""Choosing the media type of an answer (RFC 9110, 12.5.1)."""
+"""What headers mean to both sides: which media type to answer in (RFC 9110, 12.5.1), how long to wait (10.2.3)."""
 
 from __future__ import annotations
 
 import re
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
+_DIGITS_MAX = 12
 _QUALITY = re.compile(r"0(\.[0-9]*)?|1(\.0*)?")
 
 
@@ -47,3 +49,22 @@ def _fits(wanted: str, media_type: str) -> int:
     if wanted.endswith("/*"):
         return 2 if media_type.startswith(wanted[:-1]) else 0
     return 3 if wanted == media_type else 0
+
+
+def wait_ms_in(retry_after: str, now_ms: int) -> int | None:
+    """How many milliseconds from now on a Retry-After, a number of seconds or a date, tells to wait.
+
+    Args:
+        now_ms: what a date is compared with, in milliseconds since the epoch; one that has passed gives less than zero.
+
+    Returns:
+        None when it cannot be read.
+    """
+    text = retry_after.strip()
+    if text.isascii() and text.isdigit():
+        return int(text[:_DIGITS_MAX]) * 1000
+    try:
+        until = parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return None if until.tzinfo is None else int(until.timestamp() * 1000) - now_ms

@@ -17,12 +17,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import jsonschema_rs
+
+from simulator.apis.negotiation import wait_ms_in
 
 FORMAT = "understudy-run"
 VERSION = 1
@@ -402,13 +403,8 @@ def _seen_call(told: Told, place: int) -> SeenCall:
 def _retry_after_ms(headers: Iterable[Sequence[str]], answered_ms: int) -> int | None:
     for name, value in headers:
         if name.lower() == "retry-after":
-            if value.isascii() and value.isdigit() and len(value) < 12:
-                return int(value) * 1000
-            try:
-                until = parsedate_to_datetime(value)
-                return max(0, (until.astimezone(UTC) - _EPOCH) // _MILLISECOND - answered_ms)
-            except (ValueError, TypeError, OverflowError):
-                return None
+            wait_ms = wait_ms_in(value, answered_ms)
+            return None if wait_ms is None else max(wait_ms, 0)
     return None
 
 

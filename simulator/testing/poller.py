@@ -14,13 +14,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from functools import cache, cached_property
 from itertools import groupby, pairwise
 from typing import Any, SupportsIndex, overload
 from urllib.parse import unquote, urlsplit
 
 from simulator.apis.contract import Api
+from simulator.apis.negotiation import wait_ms_in
 from simulator.assemble import load_apis
 from simulator.scenario.duration import parse_duration
 
@@ -143,13 +143,8 @@ class Call:
         written = self.header("retry-after")
         if written is None:
             return None
-        if written.strip().isdigit():
-            return float(written)
-        try:
-            until = parsedate_to_datetime(written)
-        except ValueError:
-            return None
-        return max((until.astimezone(UTC) - self.at).total_seconds(), 0.0)
+        wait_ms = wait_ms_in(written, round(self.at.timestamp() * 1000))
+        return None if wait_ms is None else max(wait_ms, 0) / 1000
 
     @cached_property
     def word(self) -> str | None:

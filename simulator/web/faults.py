@@ -21,7 +21,6 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qs
@@ -30,7 +29,7 @@ import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from simulator.apis.contract import Api, Call, Kind, Problem, Refusal, Reply, Role
-from simulator.apis.negotiation import media_type_of
+from simulator.apis.negotiation import media_type_of, wait_ms_in
 from simulator.engine.command import CountCall, Keep
 from simulator.engine.errors import EngineError, NotAllowed, UnknownJob
 from simulator.engine.job import Job, State
@@ -392,8 +391,8 @@ class _Disturbed:
         if self.endpoint.role is not Role.STATUS or self.job is None:
             return
         name = next(name for name in headers if name.lower() == "retry-after")
-        wait_ms = _wait_in(headers[name], self.stage.world.now_ms)
-        if wait_ms > 0:
+        wait_ms = wait_ms_in(headers[name], self.stage.world.now_ms)
+        if wait_ms is not None and wait_ms > 0:
             self.stage.advertised(self.api.name, self.job.id, wait_ms)
             headers[name] = "0"
 
@@ -631,18 +630,6 @@ class _Behind(Stage):
         self._stage.catch_up()
         self._view.refresh()
         return self._view
-
-
-def _wait_in(retry_after: str, now_ms: int) -> int:
-    """How long a Retry-After, a number of seconds or a date, tells to wait; nothing when it cannot be read."""
-    text = retry_after.strip()
-    if text.isascii() and text.isdigit():
-        return int(text[:12]) * 1000
-    try:
-        until = parsedate_to_datetime(text)
-    except ValueError:
-        return 0
-    return int(until.timestamp() * 1000) - now_ms if until.tzinfo is not None else 0
 
 
 def _scripted(answer: Answer, api: Api) -> Reply:

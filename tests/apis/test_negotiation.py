@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from simulator.apis.negotiation import best_match, media_type_of
+from simulator.apis.negotiation import best_match, media_type_of, wait_ms_in
 
 JSON, XML, TEXT = "application/json", "application/xml", "text/plain"
 BOTH = (XML, JSON)
@@ -81,3 +81,24 @@ def test_a_media_type_is_what_stands_before_the_parameters(content_type: str, me
 def test_parameters_of_an_offer_do_not_matter() -> None:
     offered = ("text/html", "application/vnd.oai.openapi+json;version=3.0")
     assert best_match("application/vnd.oai.openapi+json", offered) == offered[1]
+
+
+@pytest.mark.parametrize(
+    ("written", "wait_ms"),
+    [
+        ("5", 5_000),
+        (" 0 ", 0),
+        ("9" * 5_000, 999_999_999_999_000),
+        ("Tue, 01 Jan 2030 00:01:00 GMT", 60_000),
+        ("Mon, 31 Dec 2029 23:59:59 GMT", -1_000),
+        ("Tue, 01 Jan 2030 00:01:00 -0000", None),
+        ("Tue, 99 Jan 2030 00:01:00 GMT", None),
+        ("soon", None),
+        ("-1", None),
+        ("", None),
+    ],
+)
+def test_a_wait_is_so_many_seconds_or_until_a_date_and_nothing_when_it_cannot_be_read(
+    written: str, wait_ms: int | None
+) -> None:
+    assert wait_ms_in(written, 1_893_456_000_000) == wait_ms
