@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json as jsonlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,23 @@ from simulator.engine.world import World
 from simulator.runtime.timesource import TimeMode
 from simulator.web.ledger import Ledger
 from simulator.web.service import Exchange
+
+
+def scope_of(method: str, path: str, headers: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """The ASGI scope of a request without a socket; `path` may carry a query string."""
+    raw_path, _, query = path.partition("?")
+    return {
+        "type": "http",
+        "method": method,
+        "scheme": "http",
+        "path": unquote(raw_path),
+        "raw_path": raw_path.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": [(name.encode(), value.encode("latin-1")) for name, value in headers],
+        "server": ("127.0.0.1", 4010),
+        "client": ("127.0.0.1", 50000),
+    }
 
 
 @dataclass(frozen=True)
@@ -86,7 +104,6 @@ class Kit:
         chunks: list[bytes] | None = None,
     ) -> Answer:
         """One request; `path` may carry a query string. `json` sets the Content-Type unless `headers` do."""
-        raw_path, _, query = path.partition("?")
         names = {name.lower(): value for name, value in (headers or {}).items()}
         names.setdefault("host", "127.0.0.1:4010")
         if json is not None:
@@ -97,18 +114,9 @@ class Kit:
         if chunks is None and (body or method in ("POST", "PUT")):
             names.setdefault("content-length", str(len(body)))
         scope = {
-            "type": "http",
+            **scope_of(method, path, names.items()),
             "asgi": {"version": "3.0"},
             "http_version": "1.1",
-            "method": method,
-            "scheme": "http",
-            "path": unquote(raw_path),
-            "raw_path": raw_path.encode(),
-            "query_string": query.encode(),
-            "root_path": "",
-            "headers": [(name.encode(), value.encode("latin-1")) for name, value in names.items()],
-            "server": ("127.0.0.1", 4010),
-            "client": ("127.0.0.1", 50000),
         }
         messages = [
             {"type": "http.request", "body": piece, "more_body": place < len(pieces) - 1}

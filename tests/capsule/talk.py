@@ -12,7 +12,6 @@ import random
 import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any
-from urllib.parse import unquote
 
 from simulator.assemble import Settings, assemble, find_scenario, serving_of
 from simulator.capsule.model import Capsule
@@ -26,6 +25,7 @@ from simulator.runtime.timesource import TimeMode
 from simulator.runtime.worlds import Stage
 from simulator.web.faults import Broken
 from simulator.web.front import Front
+from tests.kit import scope_of
 from tests.worlds.speech import SPEECHES
 from tests.worlds.wire import Said
 
@@ -83,19 +83,7 @@ class Client:
             if data is None:
                 told.append(("content-type", "application/json"))
             told.append(("content-length", str(len(body))))
-        raw_path, _, query = f"{self.prefix}{path}".partition("?")
-        scope = {
-            "type": "http",
-            "method": method,
-            "scheme": "http",
-            "path": unquote(raw_path),
-            "raw_path": raw_path.encode(),
-            "query_string": query.encode(),
-            "root_path": "",
-            "headers": [(name.encode(), value.encode("latin-1")) for name, value in told],
-            "server": ("127.0.0.1", 4010),
-            "client": ("127.0.0.1", 50000),
-        }
+        scope = scope_of(method, f"{self.prefix}{path}", told)
         loop = asyncio.get_running_loop()
         heard = [{"type": "http.request", "body": body, "more_body": False}]
         leaves_at = loop.time() + self.patience

@@ -10,9 +10,10 @@ import json as jsonlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from simulator.web.front import Front
+from tests.kit import scope_of
 
 HOST = "localhost:4010"
 """What clients call the server, whatever its port: links in replies are made from it, and no proof depends on a port."""
@@ -126,19 +127,7 @@ class Straight:
         self, method: str, path: str, json: Any = None, headers: Sequence[tuple[str, str]] = ()
     ) -> Said:
         told, body = _told(json, headers)
-        raw_path, _, query = path.partition("?")
-        scope = {
-            "type": "http",
-            "method": method,
-            "scheme": "http",
-            "path": unquote(raw_path),
-            "raw_path": raw_path.encode(),
-            "query_string": query.encode(),
-            "root_path": "",
-            "headers": [(name.encode(), value.encode("latin-1")) for name, value in told],
-            "server": ("127.0.0.1", 4010),
-            "client": ("127.0.0.1", 50000),
-        }
+        scope = scope_of(method, path, told)
         heard = [{"type": "http.request", "body": body, "more_body": False}]
         sent: list[dict[str, Any]] = []
 
